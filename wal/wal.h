@@ -1,0 +1,137 @@
+/* The log: an interface of few blocking calls (struct wal_store), its stores, and the log thread
+ * that groups forced writes (struct wal_log). Nothing above this header may know which store is
+ * in use. */
+#ifndef ASSENT_WAL_WAL_H
+#define ASSENT_WAL_WAL_H
+
+#include "base/failpoint.h"
+#include "base/id.h"
+#include "base/rc.h"
+
+#include <stdint.h>
+
+/* Who this log belongs to. Every start makes a new pair (generation + 1, random nonce), durable
+ * before wal_open returns. */
+struct wal_identity {
+    struct tpc_id id; /* random, made when the log was created: the coordinator's or participant's */
+    uint64_t generation;
+    struct tpc_id nonce;
+    bool created; /* this start made the log */
+};
+
+struct wal_entry {
+    const void *data; /* an encoded record (record.h) */
+    size_t size;
+};
+
+struct wal_store;
+
+struct wal_store_ops {
+    /* Append all of @entries in one transaction. With @force they are durable on return. After
+     * any failure the store is poisoned: every later append fails, since nobody knows what is on
+     * disk; only a new start may read it. */
+    enum tpc_rc (*append)(struct wal_store *store, const struct wal_entry *entries, size_t count,
+                          bool force, struct tpc_err *reterr);
+    /* Hand every record in order of appending to @visit, with its sequence number; stops at the
+     * first that returns other than TPC_OK and returns that. */
+    enum tpc_rc (*scan)(struct wal_store *store,
+                        enum tpc_rc (*visit)(void *arg, uint64_t lsn, const void *data, size_t size,
+                                             struct tpc_err *reterr),
+                        void *arg, struct tpc_err *reterr);
+    /* Delete every record of these transactions, unforced. */
+    enum tpc_rc (*erase)(struct wal_store *store, const struct tpc_id *gtids, size_t count,
+                         struct tpc_err *reterr);
+    void (*close)(struct wal_store *store);
+};
+
+struct wal_store {
+    const struct wal_store_ops *ops;
+    struct wal_identity identity;
+};
+
+/* Names of the points at which the store can be made to fail; any may be NULL. */
+struct wal_failpoints {
+    struct tpc_failpoint *append; /* before anything is written; error: the append fails, EIO */
+    struct tpc_failpoint *force;  /* written, not yet durable; error: EIO, and the row may be there */
+    struct tpc_failpoint *forced; /* durable, nobody told */
+    struct tpc_failpoint *scan;   /* while recovery reads */
+};
+
+struct wal_options {
+    const char *directory; /* created (0700) when missing */
+    const char *role;      /* "coordinator" or "participant": a log of the other role is refused */
+    struct wal_failpoints failpoints;
+};
+
+/* Open or create the SQLite store in @options->directory: DIR/LOCK (flock: TPC_EBUSY names the
+ * holder's pid), DIR/IDENTITY (id and generation, to notice a missing or older log: TPC_EMISSING,
+ * TPC_ESETBACK), DIR/log.db (journal_mode=WAL, synchronous=FULL read back, locking_mode=EXCLUSIVE).
+ * TPC_ECORRUPT for a damaged one. Every text says what to do. Call from the thread that starts;
+ * afterwards one thread at a time. */
+TPC_NODISCARD enum tpc_rc wal_open(const struct wal_options *options, struct wal_store **ret_store,
+                                   struct tpc_err *reterr);
+
+/* The in-memory store, for tests and the simulator. wal_memory_crash loses what was not forced:
+ * of the unforced appends each survives or not by the bits of @survivors (bit 0: the oldest).
+ * After a failed force (wal_memory_fail_next) the records are there or not by @survives.
+ * wal_memory_restart gives it a new generation, as a new start does. */
+TPC_NODISCARD enum tpc_rc wal_memory_new(const struct tpc_id *id, struct wal_store **ret_store);
+void wal_memory_crash(struct wal_store *store, uint64_t survivors);
+void wal_memory_restart(struct wal_store *store);
+void wal_memory_fail_next(struct wal_store *store, bool survives);
+
+/* ---- The log thread ----
+ *
+ * Takes everything that is queued, appends it as one group with one force, and reports. Unforced
+ * entries ride along with the next forced group, or are written by themselves after lazy_ms. */
+
+struct wal_log;
+
+/* One append under way. The owner keeps it alive until done is called. */
+struct wal_append {
+    void *data; /* the encoded record, malloc'ed; taken by wal_log_submit, also on failure */
+    size_t size;
+    bool force;
+    /* Called by wal_log_poll, in order of submission. rc other than TPC_OK: the outcome of the
+     * force is unknown, the daemon must halt. */
+    void (*done)(struct wal_append *append, enum tpc_rc rc, const struct tpc_err *err);
+    struct wal_append *next; /* the log's */
+    uint64_t submitted_us;   /* the log's */
+};
+
+struct wal_log_options {
+    uint32_t lazy_ms;            /* default 50 */
+    uint32_t group_max;          /* most records in one group, default 1024 */
+    size_t queue_max;            /* most bytes queued, default 256 MiB */
+    void (*wake)(void *arg);     /* called from the log thread when wal_log_poll has work */
+    void *wake_arg;
+};
+
+/* Counters since start; a copy, any thread. */
+struct wal_stats {
+    uint64_t forces;       /* groups with at least one forced record: fsyncs waited for */
+    uint64_t lazy_flushes; /* groups without */
+    uint64_t records, forced_records;
+    uint64_t bytes;
+    uint64_t force_us_total;
+    uint64_t force_us_bucket[12]; /* upper bounds: 100us 250us 500us 1ms 2.5 5 10 25 50 100 250ms inf */
+    uint64_t group_bucket[12];    /* records a group: 1 2 4 8 ... 1024 inf */
+};
+
+TPC_NODISCARD enum tpc_rc wal_log_start(struct wal_store *store,
+                                        const struct wal_log_options *options,
+                                        struct wal_log **ret_log, struct tpc_err *reterr);
+/* TPC_EFULL when queue_max is reached (nothing queued; take_append->data is freed all the same). */
+TPC_NODISCARD enum tpc_rc wal_log_submit(struct wal_log *log, struct wal_append *append);
+/* Queue @take_data (malloc'ed) unforced, nobody waits. */
+TPC_NODISCARD enum tpc_rc wal_log_submit_lazy(struct wal_log *log, void *take_data, size_t size);
+/* Queue a deletion of all records of these transactions, unforced. Takes @take_gtids (malloc'ed). */
+TPC_NODISCARD enum tpc_rc wal_log_submit_erase(struct wal_log *log, struct tpc_id *take_gtids,
+                                               size_t count);
+/* Deliver completions; on the loop thread. */
+void wal_log_poll(struct wal_log *log);
+void wal_log_stats(struct wal_log *log, struct wal_stats *out);
+/* Write what is queued, end the thread, deliver the last completions. Does not close the store. */
+void wal_log_stop(struct wal_log *log);
+
+#endif
