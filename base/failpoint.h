@@ -11,12 +11,19 @@
 #include <stddef.h>
 #include <stdint.h>
 
-enum tpc_fp_action { TPC_FP_OFF, TPC_FP_KILL, TPC_FP_ERROR, TPC_FP_DELAY, TPC_FP_HANG, TPC_FP_TRACE };
+enum tpc_fp_action {
+    TPC_FP_OFF,
+    TPC_FP_KILL,
+    TPC_FP_ERROR,
+    TPC_FP_DELAY,
+    TPC_FP_HANG,
+    TPC_FP_TRACE
+};
 
 struct tpc_failpoint {
-    const char *name;   /* "coord.decision.forced" */
-    atomic_int action;  /* enum tpc_fp_action */
-    atomic_int left;    /* times still to act; -1: without end */
+    const char *name;  /* "coord.decision.forced" */
+    atomic_int action; /* enum tpc_fp_action */
+    atomic_int left;   /* times still to act; -1: without end */
     uint32_t delay_ms;
 };
 

@@ -38,7 +38,8 @@ void tpc_log_flush(void);
 /* tpc_log(TPC_LOG_INFO, "daemon.ready", tpc_kv_str("url", url)) */
 #define tpc_log(level, evt, ...)                                                                   \
     (tpc_log_enabled(level)                                                                        \
-         ? tpc_log_write((level), (evt), (const struct tpc_kv[]){__VA_ARGS__, {.type = TPC_KV_END}}) \
+         ? tpc_log_write((level), (evt),                                                           \
+                         (const struct tpc_kv[]){__VA_ARGS__, {.type = TPC_KV_END}})               \
          : (void)0)
 
 #endif

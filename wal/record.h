@@ -22,17 +22,17 @@
 /* Numbers are for ever. */
 enum wal_kind {
     /* coordinator */
-    WAL_COORD_COMMIT = 1,   /* the decision; forced */
-    WAL_COORD_END = 2,      /* every branch has ended; lazy */
-    WAL_COORD_PENDING = 3,  /* one-phase branch whose outcome is being asked for; forced */
-    WAL_COORD_MEMBER = 4,   /* a participant was registered (gtid zero); forced */
+    WAL_COORD_COMMIT = 1,    /* the decision; forced */
+    WAL_COORD_END = 2,       /* every branch has ended; lazy */
+    WAL_COORD_PENDING = 3,   /* one-phase branch whose outcome is being asked for; forced */
+    WAL_COORD_MEMBER = 4,    /* a participant was registered (gtid zero); forced */
     WAL_COORD_NO_MEMBER = 5, /* a participant was taken off the registry; forced */
     /* participant */
     WAL_PART_PREPARED = 16, /* the work can be redone: vote yes; forced (or held by the database) */
-    WAL_PART_COMMITTED = 17, /* the database holds it; lazy, the database has the proof */
-    WAL_PART_ABORTED = 18,   /* after PREPARED, or a one-phase tombstone (forced) */
-    WAL_PART_HEURISTIC = 19, /* an operator decides: before it is acted on; forced */
-    WAL_PART_FORGOTTEN = 20, /* a heuristic outcome was forgotten by name; forced */
+    WAL_PART_COMMITTED = 17,   /* the database holds it; lazy, the database has the proof */
+    WAL_PART_ABORTED = 18,     /* after PREPARED, or a one-phase tombstone (forced) */
+    WAL_PART_HEURISTIC = 19,   /* an operator decides: before it is acted on; forced */
+    WAL_PART_FORGOTTEN = 20,   /* a heuristic outcome was forgotten by name; forced */
     WAL_PART_COORDINATOR = 21, /* a coordinator's id, generation, nonce and address; forced */
 };
 
@@ -41,7 +41,8 @@ void wal_record_begin(struct tpc_buf *out, enum wal_kind kind, const struct tpc_
 void wal_record_add(struct tpc_buf *out, uint8_t tag, const void *value, size_t size);
 void wal_record_add_u64(struct tpc_buf *out, uint8_t tag, uint64_t value);
 void wal_record_add_text(struct tpc_buf *out, uint8_t tag, const char *text); /* NULL: left out */
-/* Fill in size and CRC of the record begun last (it starts at @start). TPC_ENOMEM when @out failed. */
+/* Fill in size and CRC of the record begun last (it starts at @start). TPC_ENOMEM when @out failed.
+ */
 TPC_NODISCARD enum tpc_rc wal_record_end(struct tpc_buf *out, size_t start);
 
 /* A decoded record; everything points into the caller's bytes. */

@@ -13,7 +13,8 @@
 /* Who this log belongs to. Every start makes a new pair (generation + 1, random nonce), durable
  * before wal_open returns. */
 struct wal_identity {
-    struct tpc_id id; /* random, made when the log was created: the coordinator's or participant's */
+    struct tpc_id
+        id; /* random, made when the log was created: the coordinator's or participant's */
     uint64_t generation;
     struct tpc_id nonce;
     bool created; /* this start made the log */
@@ -52,7 +53,8 @@ struct wal_store {
 /* Names of the points at which the store can be made to fail; any may be NULL. */
 struct wal_failpoints {
     struct tpc_failpoint *append; /* before anything is written; error: the append fails, EIO */
-    struct tpc_failpoint *force;  /* written, not yet durable; error: EIO, and the row may be there */
+    struct tpc_failpoint
+        *force; /* written, not yet durable; error: EIO, and the row may be there */
     struct tpc_failpoint *forced; /* durable, nobody told */
     struct tpc_failpoint *scan;   /* while recovery reads */
 };
@@ -100,10 +102,10 @@ struct wal_append {
 };
 
 struct wal_log_options {
-    uint32_t lazy_ms;            /* default 50 */
-    uint32_t group_max;          /* most records in one group, default 1024 */
-    size_t queue_max;            /* most bytes queued, default 256 MiB */
-    void (*wake)(void *arg);     /* called from the log thread when wal_log_poll has work */
+    uint32_t lazy_ms;        /* default 50 */
+    uint32_t group_max;      /* most records in one group, default 1024 */
+    size_t queue_max;        /* most bytes queued, default 256 MiB */
+    void (*wake)(void *arg); /* called from the log thread when wal_log_poll has work */
     void *wake_arg;
 };
 
@@ -114,8 +116,9 @@ struct wal_stats {
     uint64_t records, forced_records;
     uint64_t bytes;
     uint64_t force_us_total;
-    uint64_t force_us_bucket[12]; /* upper bounds: 100us 250us 500us 1ms 2.5 5 10 25 50 100 250ms inf */
-    uint64_t group_bucket[12];    /* records a group: 1 2 4 8 ... 1024 inf */
+    uint64_t
+        force_us_bucket[12]; /* upper bounds: 100us 250us 500us 1ms 2.5 5 10 25 50 100 250ms inf */
+    uint64_t group_bucket[12]; /* records a group: 1 2 4 8 ... 1024 inf */
 };
 
 TPC_NODISCARD enum tpc_rc wal_log_start(struct wal_store *store,
@@ -125,7 +128,8 @@ TPC_NODISCARD enum tpc_rc wal_log_start(struct wal_store *store,
 TPC_NODISCARD enum tpc_rc wal_log_submit(struct wal_log *log, struct wal_append *append);
 /* Queue @take_data (malloc'ed) unforced, nobody waits. */
 TPC_NODISCARD enum tpc_rc wal_log_submit_lazy(struct wal_log *log, void *take_data, size_t size);
-/* Queue a deletion of all records of these transactions, unforced. Takes @take_gtids (malloc'ed). */
+/* Queue a deletion of all records of these transactions, unforced. Takes @take_gtids (malloc'ed).
+ */
 TPC_NODISCARD enum tpc_rc wal_log_submit_erase(struct wal_log *log, struct tpc_id *take_gtids,
                                                size_t count);
 /* Deliver completions; on the loop thread. */
