@@ -25,8 +25,10 @@ void tpc_buf_addf(struct tpc_buf *buf, const char *format, ...) TPC_PRINTF(2, 3)
 void tpc_buf_vaddf(struct tpc_buf *buf, const char *format, va_list args);
 /* Remove the first @size bytes. */
 void tpc_buf_consume(struct tpc_buf *buf, size_t size);
-/* Make room for @size more bytes and return where they go (then add to size), or NULL. */
+/* Make room for @size more bytes (and a NUL) and return where they go, or NULL; then tell with
+ * tpc_buf_added how many were written. */
 char *tpc_buf_reserve(struct tpc_buf *buf, size_t size);
+void tpc_buf_added(struct tpc_buf *buf, size_t size);
 /* Hand over the storage (caller frees) and reset; NULL when failed or never written. */
 char *tpc_buf_take(struct tpc_buf *buf);
 

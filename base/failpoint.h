@@ -21,18 +21,20 @@ enum tpc_fp_action {
 };
 
 struct tpc_failpoint {
-    const char *name;  /* "coord.decision.forced" */
+    const char *name;  /* "coord.decision.forced"; initialise only this */
     atomic_int action; /* enum tpc_fp_action */
     atomic_int left;   /* times still to act; -1: without end */
-    uint32_t delay_ms;
+    _Atomic uint32_t delay_ms;
+    atomic_bool told; /* that it acted, on the log */
 };
 
 /* Register a daemon's @points (static storage, call before arming). */
 void tpc_fp_register(struct tpc_failpoint *points, size_t count);
 
 /* Arm from "name=action;name=3*action": actions kill, error, delay(MS), hang, trace, off. A name
- * may be `*` for all. `trace` logs `evt=failpoint.hit name=…` the first time and does nothing
- * else. TPC_EINVAL names the unknown point or action. */
+ * may be `*` for all; later parts win. Every action logs `evt=failpoint.hit name=… action=…` as
+ * a warning the first time, before it acts; `trace` does nothing else. TPC_EINVAL names the
+ * unknown point or action, and then nothing is armed. Any thread, though meant for the start. */
 TPC_NODISCARD enum tpc_rc tpc_fp_arm(const char *spec, struct tpc_err *reterr);
 
 /* Print the registered names on stdout, one a line, sorted. */

@@ -34,6 +34,12 @@ void tpc_log_setup(enum tpc_log_level level, enum tpc_log_format format);
 bool tpc_log_enabled(enum tpc_log_level level);
 void tpc_log_write(enum tpc_log_level level, const char *evt, const struct tpc_kv *pairs);
 void tpc_log_flush(void);
+/* As tpc_log_flush, but gives up rather than wait for a lock: for a process about to abort. */
+void tpc_log_flush_dying(void);
+
+/* "debug" "info" "warn" "error"; "logfmt" "json". False leaves the result untouched. */
+TPC_NODISCARD bool tpc_log_parse_level(const char *text, enum tpc_log_level *ret_level);
+TPC_NODISCARD bool tpc_log_parse_format(const char *text, enum tpc_log_format *ret_format);
 
 /* tpc_log(TPC_LOG_INFO, "daemon.ready", tpc_kv_str("url", url)) */
 #define tpc_log(level, evt, ...)                                                                   \
