@@ -1,0 +1,125 @@
+/* A resource wraps one existing database. It never decides anything; it does work, keeps promises
+ * and proves outcomes.
+ *
+ * Jobs are asynchronous: submitted on the loop thread, done on the resource's own thread (or by a
+ * non-blocking client library), and handed back by `poll` on the loop thread. Of one branch at most
+ * one job is under way. */
+#ifndef ASSENT_PARTICIPANT_RESOURCE_H
+#define ASSENT_PARTICIPANT_RESOURCE_H
+
+#include "api/codec.h"
+#include "base/failpoint.h"
+
+#include <stdatomic.h>
+
+enum part_job_kind {
+    PART_JOB_PREPARE, /* do the statements; be able to redo or undo them whatever happens */
+    PART_JOB_COMMIT,  /* make a prepared branch permanent, exactly once, with proof */
+    PART_JOB_ABORT,   /* undo a prepared branch and let its locks go */
+    PART_JOB_PROVE,   /* is there proof that this branch was committed? */
+};
+
+enum part_job_outcome {
+    /* PREPARE */
+    PART_JOB_READY, /* payload is set; held_by_database as it is */
+    PART_JOB_READ_ONLY,
+    PART_JOB_REFUSED,   /* cause is set; nothing is left of the work */
+    PART_JOB_COMMITTED, /* one_phase, or COMMIT: durable, with proof */
+    PART_JOB_PROVEN,    /* PREPARE or PROVE: this gtid was committed before */
+    /* COMMIT */
+    PART_JOB_RETRY,    /* not now; cause.detail says why. Nothing changed */
+    PART_JOB_CONFLICT, /* the prepared change no longer applies; cause.detail says why */
+    /* ABORT, PROVE */
+    PART_JOB_ABORTED,
+    PART_JOB_NO_PROOF,
+};
+
+/* The submitter owns a job and keeps it alive until done. */
+struct part_job {
+    enum part_job_kind kind;
+    struct tpc_id gtid;
+    struct tpc_id coordinator_id;
+    /* PREPARE: in */
+    uint64_t began_us;    /* age for wait-die; ties by gtid: the smaller is older */
+    uint64_t deadline_ms; /* tpc_clock_mono_ms; give up (cause timeout) when it has passed */
+    enum api_isolation isolation;
+    bool one_phase;
+    struct api_statements statements; /* taken: freed by the resource */
+    atomic_bool cancelled;            /* set by part_resource.cancel */
+    /* out */
+    enum part_job_outcome outcome;
+    struct api_cause cause; /* the submitter frees: api_cause_done */
+    struct tpc_buf results; /* JSON array; the submitter frees */
+    struct tpc_buf
+        payload; /* READY: what `restore` needs after a crash; goes into the prepared record */
+    bool held_by_database; /* READY: the database holds it durably; the record may be lazy */
+    /* On the loop thread, from poll. The job may be freed or reused. */
+    void (*done)(struct part_job *job);
+    void *user;
+    struct part_job *next; /* the resource's */
+};
+
+struct part_resource;
+
+struct part_resource_stats {
+    uint64_t prepares, commits, commit_groups, aborts, conflicts, waits, one_phase;
+    uint64_t locks_held, branches_held, waiting;
+};
+
+struct part_resource_ops {
+    void (*submit)(struct part_resource *resource, struct part_job *job);
+    /* Make a PREPARE job end soon, refused. It still ends through done. */
+    void (*cancel)(struct part_resource *resource, struct part_job *job);
+    /* Before start: hand back a branch that is prepared by the log. Its locks are held from here.
+     * TPC_ECORRUPT when the payload makes no sense. */
+    enum tpc_rc (*restore)(struct part_resource *resource, const struct tpc_id *gtid,
+                           uint64_t began_us, const void *payload, size_t size,
+                           struct tpc_err *reterr);
+    /* Before start, blocking: is there proof of this branch's commit? */
+    enum tpc_rc (*prove)(struct part_resource *resource, const struct tpc_id *gtid,
+                         bool *ret_proven, struct tpc_err *reterr);
+    /* After all restores: take jobs from now on. */
+    enum tpc_rc (*start)(struct part_resource *resource, struct tpc_err *reterr);
+    void (*poll)(struct part_resource *resource); /* deliver done jobs; loop thread */
+    void (*stats)(struct part_resource *resource, struct part_resource_stats *out);
+    /* Forget the proofs of these branches (their coordinator never asks for them again). */
+    void (*forget)(struct part_resource *resource, const struct tpc_id *gtids, size_t count);
+    void (*close)(struct part_resource *resource); /* what is queued ends refused; frees */
+};
+
+struct part_resource {
+    const struct part_resource_ops *ops;
+};
+
+struct part_resource_options {
+    const char *url;              /* "sqlite:PATH" */
+    struct tpc_id participant_id; /* of our log */
+    uint64_t generation;          /* of our log */
+    bool foreign_keys;            /* default true */
+    bool allow_unsafe_settings;
+    uint64_t result_max;     /* bytes of results a branch, default 4 MiB */
+    uint64_t waiting_max;    /* branches waiting for locks, default 10000 */
+    void (*wake)(void *arg); /* from any thread: poll has work */
+    void *wake_arg;
+    struct {
+        struct tpc_failpoint *capture;   /* before a branch's statements run; error: refused */
+        struct tpc_failpoint *captured;  /* after they ran, before the vote */
+        struct tpc_failpoint *apply;     /* before a group of commits is applied; error: retry */
+        struct tpc_failpoint *commit;    /* applied, before COMMIT; error: retry */
+        struct tpc_failpoint *committed; /* after COMMIT, nobody told */
+        struct tpc_failpoint *undo;      /* before a branch is undone */
+        struct tpc_failpoint *prove;     /* before proof is looked up */
+        struct tpc_failpoint *restore;   /* while locks are rebuilt */
+    } failpoints;
+};
+
+/* Open by the scheme of options->url, with a preflight that names the setting and the command that
+ * mends it. TPC_EINVAL: unknown scheme; TPC_ENOTFOUND, TPC_EIO, TPC_ECORRUPT (no database), …. */
+TPC_NODISCARD enum tpc_rc part_resource_open(const struct part_resource_options *options,
+                                             struct part_resource **ret_resource,
+                                             struct tpc_err *reterr);
+TPC_NODISCARD enum tpc_rc part_sqlite_open(const struct part_resource_options *options,
+                                           struct part_resource **ret_resource,
+                                           struct tpc_err *reterr);
+
+#endif
