@@ -9,7 +9,8 @@
  *
  * Strict RFC 8259: UTF-8 checked, NUL bytes, trailing text, duplicate member names and nesting
  * deeper than 64 refused; and integers that a double cannot hold are remembered as such, so that
- * no digit is lost in silence (api_json_is_unsafe_integer). */
+ * no digit is lost in silence (api_json_is_unsafe_integer). A number too large for a double is not
+ * finite (isfinite), one of more than 63 characters is refused. */
 
 struct api_json; /* a value; borrowed from its document */
 
@@ -42,12 +43,14 @@ const struct api_json *api_json_first(const struct api_json *array_or_object);
 const struct api_json *api_json_next(const struct api_json *value);
 const char *api_json_name(const struct api_json *member); /* of an object's member */
 
-/* Print @value compactly into @out, numbers so that they read back the same. */
+/* Print @value compactly into @out, numbers so that they read back the same (those that a double
+ * cannot hold in their own spelling). */
 void api_json_print(struct tpc_buf *out, const struct api_json *value);
 
 /* ---- Writing ----
  *
- * Commas are put by looking at the last byte: api_jw_key(buf, "a"); api_jw_str(buf, "x"). */
+ * Commas are put by looking at the last byte: api_jw_key(buf, "a"); api_jw_str(buf, "x"). None is
+ * put at the start of a buffer and after a space or line feed, so that a stream of lines works. */
 
 void api_jw_open(struct tpc_buf *out, char bracket); /* '{' or '[' */
 void api_jw_close(struct tpc_buf *out, char bracket);
@@ -56,11 +59,12 @@ void api_jw_str(struct tpc_buf *out, const char *text); /* NULL: null; bad UTF-8
 void api_jw_strn(struct tpc_buf *out, const char *text, size_t size);
 void api_jw_u64(struct tpc_buf *out, uint64_t value); /* as a number: keep below 2^53 */
 void api_jw_i64(struct tpc_buf *out, int64_t value);
-void api_jw_double(struct tpc_buf *out,
-                   double value); /* shortest that reads back; not finite: null */
+/* The shortest that reads back the same, and never as an integer beyond 2^53; not finite: null. */
+void api_jw_double(struct tpc_buf *out, double value);
 void api_jw_bool(struct tpc_buf *out, bool value);
 void api_jw_null(struct tpc_buf *out);
 void api_jw_id(struct tpc_buf *out, const struct tpc_id *id);
-void api_jw_raw(struct tpc_buf *out, const char *json, size_t size); /* one ready value */
+/* One ready value, without white space at its end. */
+void api_jw_raw(struct tpc_buf *out, const char *json, size_t size);
 
 #endif
