@@ -9,8 +9,8 @@
 struct api_route {
     const char *method;
     const char *pattern; /* "/v1/transactions/{id}/commit" */
-    /* @args: what stood for the pattern's {…}, in order, percent-decoded; "" when there are fewer.
-     */
+    /* @args: what stood for the pattern's {…}, in order, percent-decoded, never empty; ""
+     * beyond what the pattern has. Valid during the call. */
     void (*handle)(void *arg, struct api_request *request, const char *const args[API_ROUTE_ARGS]);
 };
 

@@ -14,14 +14,15 @@ struct api_request;
 
 struct api_server_options {
     struct uv_loop_s *loop;
-    const char *listen;         /* "127.0.0.1:7400", "[::1]:0"; port 0: any free one */
-    size_t connections_max;     /* default 1000; beyond: refused with 503 where possible */
-    size_t body_max;            /* default 4 MiB; beyond: 413 in the first callback */
+    const char *listen;     /* "127.0.0.1:7400", "[::1]:0"; port 0: any free one */
+    size_t connections_max; /* default 1000; beyond: refused with 503 where possible */
+    size_t body_max;        /* default 4 MiB; beyond: 413 in the first callback */
+    size_t stream_max;      /* unsent bytes of a stream, default 64 MiB; beyond: it is cut off */
     uint32_t header_timeout_ms; /* a request must be whole within this, default 10 s (a dripped one
                                    is cut) */
     uint32_t idle_timeout_ms;   /* kept-alive connections, default 75 s */
-    /* Called with every whole request. Must end in api_respond, api_stream_begin or api_defer'ed
-     * ones later. */
+    /* Called with every whole request. Answers now, with api_respond or api_stream_begin, or
+     * later; until then the request is @handler's. */
     void (*handler)(void *arg, struct api_request *request);
     void *arg;
     struct tpc_failpoint *receive; /* a request is here; error: the connection is broken */
@@ -38,7 +39,9 @@ const char *api_server_url(const struct api_server *server);
 void api_server_drain(struct api_server *server);
 /* Requests that are not answered yet. */
 size_t api_server_pending(const struct api_server *server);
-/* Answers what is unanswered with 503, then stops and frees. */
+/* Answers what is unanswered with 503, cuts off streams that have not ended, then stops. Requests
+ * and streams are gone afterwards, @server too. Its memory goes when the loop has closed its
+ * handles: run it once more. Not from inside a handler. */
 void api_server_stop(struct api_server *server);
 
 struct api_server_stats {
@@ -49,29 +52,41 @@ void api_server_get_stats(const struct api_server *server, struct api_server_sta
 
 /* ---- The request; valid until it is answered ---- */
 const char *api_request_method(const struct api_request *request);
-const char *api_request_path(
-    const struct api_request *request); /* no query, percent-decoded segments checked: no NUL */
+/* As sent, without scheme, authority and query. Starts with '/'; its percent-escapes are
+ * well-formed and none stands for NUL. api_route decodes it segment by segment. */
+const char *api_request_path(const struct api_request *request);
 const char *api_request_header(const struct api_request *request, const char *name); /* or NULL */
-const char *api_request_query(const struct api_request *request, const char *name);  /* or NULL */
+/* Decoded; "" when it has no value, NULL when it is absent; the first of several. */
+const char *api_request_query(const struct api_request *request, const char *name);
 /* Calls @visit for every query parameter, to find unknown ones. */
 void api_request_each_query(const struct api_request *request,
                             void (*visit)(void *arg, const char *name, const char *value),
                             void *arg);
+/* NUL-terminated too. */
 const char *api_request_body(const struct api_request *request, size_t *ret_size);
 /* The caller's own pointer, e.g. the transaction it waits for. */
 void api_request_set_user(struct api_request *request, void *user);
 void *api_request_user(const struct api_request *request);
 
 /* ---- Answers ---- */
+/* Every answer has Content-Type, Cache-Control: no-store and, with status 503, Retry-After. A
+ * client that went away while it waited makes no difference: answer it all the same. */
+
 /* Add a header to the answer; before responding. Values are copied. */
 void api_request_add_header(struct api_request *request, const char *name, const char *value);
 /* Answer and give the request up. Takes the contents of @body (reset to empty; may be NULL). When
- * body->failed, a 503 problem is sent instead. */
+ * body->failed, a 503 problem is sent instead. @content_type NULL: application/json. */
 void api_respond(struct api_request *request, int status, const char *content_type,
                  struct tpc_buf *body);
 
+/* Answer with a problem document (api/problem.h); @field may be NULL. */
+void api_respond_problem(struct api_request *request, int status, const char *type,
+                         const char *title, const char *detail, const char *field);
+struct api_refusal;
+void api_respond_refusal(struct api_request *request, const struct api_refusal *refusal);
+
 struct api_stream;
-/* Begin a chunked answer and give the request up. */
+/* Begin a chunked answer and give the request up. Never NULL; end it in any case. */
 struct api_stream *api_stream_begin(struct api_request *request, int status,
                                     const char *content_type);
 /* Queue bytes; they leave as soon as the loop turns. When the client is gone they are dropped. */

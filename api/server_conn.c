@@ -1,0 +1,86 @@
+/* Connections and their deadlines: MHD's own time-out is of inactivity only, so that a client who
+ * drips a byte now and then would outlive it. */
+#include "api/server_internal.h"
+
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <utlist.h>
+
+enum { OVER_TIMEOUT_MS = 1000 }; /* beyond the limit a client must ask at once to be told so */
+
+struct server_conn *api_server_conn_of(struct MHD_Connection *mhd)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+    return info == NULL ? NULL : info->socket_context;
+}
+
+static void conn_open(struct api_server *server, struct MHD_Connection *mhd, void **context)
+{
+    const union MHD_ConnectionInfo *info =
+        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
+    struct server_conn *conn = calloc(1, sizeof(*conn));
+    uint64_t patience_ms = server->options.header_timeout_ms;
+
+    *context = conn;
+    if (conn == NULL) {
+        /* No request can come of it: server_on_uri finds no connection and refuses. */
+        (void)shutdown(info->connect_fd, SHUT_RDWR);
+        return;
+    }
+    conn->mhd = mhd;
+    conn->fd = info->connect_fd;
+    conn->over = server->stats.connections >= server->options.connections_max;
+    if (conn->over && patience_ms > OVER_TIMEOUT_MS) {
+        patience_ms = OVER_TIMEOUT_MS;
+    }
+    conn->deadline_ms = api_server_now_ms(server) + patience_ms;
+    DL_APPEND(server->conns, conn);
+    server->stats.connections++;
+    server->stats.connections_total++;
+}
+
+static void conn_close(struct api_server *server, void **context)
+{
+    struct server_conn *conn = *context;
+
+    *context = NULL;
+    if (conn == NULL) {
+        return;
+    }
+    if (conn->linger) {
+        api_server_linger(server, conn->fd);
+    }
+    DL_DELETE(server->conns, conn);
+    server->stats.connections--;
+    free(conn);
+}
+
+void api_server_conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
+                            enum MHD_ConnectionNotificationCode code)
+{
+    if (code == MHD_CONNECTION_NOTIFY_STARTED) {
+        conn_open(cls, mhd, context);
+    } else {
+        conn_close(cls, context);
+    }
+}
+
+void api_server_conns_cut_late(struct api_server *server)
+{
+    uint64_t now_ms = api_server_now_ms(server);
+    struct server_conn *conn;
+
+    DL_FOREACH (server->conns, conn) {
+        if (conn->deadline_ms > now_ms) {
+            continue;
+        }
+        if (conn->request != NULL && conn->request->state == REQUEST_READING) {
+            api_server_refuse_raw(conn, 408, "too-slow", "Request too slow",
+                                  "the request was not whole in time; send it faster");
+        }
+        /* MHD sees the end of the connection and closes it. */
+        (void)shutdown(conn->fd, SHUT_RDWR);
+        conn->deadline_ms = SERVER_NO_DEADLINE;
+    }
+}
