@@ -12,6 +12,7 @@ struct api_refusal {
     char detail[512]; /* what is wrong and what would be right */
 };
 
+/* 0: the default. */
 struct api_codec_limits {
     size_t branches;             /* default 64, at most 64 */
     size_t statements;           /* a branch, default 1000 */
@@ -41,8 +42,9 @@ struct api_submit {
 };
 
 /* Check everything api.md says of the body: unknown members, types, ranges, each participant once,
- * statements with sql, params and expect. @ret_submit is zeroed on failure. `{"open": true}` is
- * refused as not supported yet. */
+ * statements with sql, params and expect. `{"open": true}` is refused as not supported.
+ *
+ * Here and below: what is returned is zeroed on failure; the api_*_done zero what they free. */
 TPC_NODISCARD enum tpc_rc api_submit_decode(const char *body, size_t size,
                                             const struct api_codec_limits *limits,
                                             struct api_submit *ret_submit,
@@ -102,9 +104,10 @@ struct api_message {
     struct tpc_id gtid;
     char gtid_text[64]; /* as sent, cut, for the answer to an invalid one */
     /* prepare only */
-    uint64_t began_us; /* start of the transaction's first attempt: its age for wait-die */
-    uint64_t timeout_ms;
-    bool one_phase; /* also on an abort of such a branch: the tombstone must be durable */
+    uint64_t began_us;   /* start of the transaction's first attempt: its age for wait-die; when the
+                            coordinator did not tell: 2^53 - 1, younger than any */
+    uint64_t timeout_ms; /* at most limits->timeout_ms_max: what is above is cut, not refused */
+    bool one_phase;      /* also on an abort of such a branch: the tombstone must be durable */
     enum api_isolation isolation;
     struct api_statements statements;
 };
@@ -115,6 +118,8 @@ struct api_envelope {
     struct api_message *messages;
 };
 
+/* A gtid that is no UUID makes a message with gtid_valid false, for the others are carried out;
+ * anything else that is wrong refuses the whole. */
 TPC_NODISCARD enum tpc_rc api_envelope_decode(const char *body, size_t size,
                                               const struct api_codec_limits *limits,
                                               size_t messages_max,
@@ -167,8 +172,8 @@ struct api_cause {
     char sqlstate[6]; /* "" when there is none */
 };
 void api_cause_done(struct api_cause *cause);
-/* The members code, participant, statement, detail, sqlstate as an object; @participant may be
- * NULL. */
+/* The members code, participant, statement, detail, sqlstate as an object, without those that there
+ * are none of; @participant may be NULL. */
 void api_cause_write(struct tpc_buf *out, const struct api_cause *cause, const char *participant);
 
 struct api_answer {
@@ -188,7 +193,10 @@ struct api_answer {
 };
 /* A whole line with its '\n'. */
 void api_answer_write(struct tpc_buf *out, const struct api_answer *answer);
-/* Unknown members are ignored here: a newer participant may say more. */
+/* Unknown members are ignored here: a newer participant may say more. An error
+ * whose name we do not know becomes API_ERROR_PROTOCOL, a cause API_CAUSE_PARTICIPANT_ERROR, and so
+ * does a "no" without a cause. An answer to prepare must have a vote or an error, one to commit and
+ * abort a state or an error: else TPC_EINVAL. */
 TPC_NODISCARD enum tpc_rc api_answer_decode(const char *line, size_t size,
                                             struct api_answer *ret_answer, struct tpc_err *reterr);
 void api_answer_done(struct api_answer *answer);
@@ -229,8 +237,8 @@ void api_decisions_done(struct api_decisions *decisions);
 
 /* POST /v1/branches/{gtid}/resolve */
 struct api_resolve {
-    enum api_outcome outcome; /* commit or abort */
-    char *reason, *operator_name;
+    enum api_outcome outcome;     /* commit or abort */
+    char *reason, *operator_name; /* never NULL; "" when not given */
 };
 TPC_NODISCARD enum tpc_rc api_resolve_decode(const char *body, size_t size,
                                              struct api_resolve *ret_resolve,
@@ -240,7 +248,8 @@ void api_resolve_done(struct api_resolve *resolve);
 /* PUT /v1/participants/{name}: {"url": "http://host:port"} */
 TPC_NODISCARD enum tpc_rc api_participant_decode(const char *body, size_t size, char **ret_url,
                                                  struct api_refusal *reterr);
-/* http or https, a host, no user, query or fragment; a trailing slash is cut. */
+/* http or https, a host, perhaps a port and a path; no user, query or fragment; at most 255
+ * characters. api_participant_decode cuts a trailing slash. */
 TPC_NODISCARD bool api_url_check(const char *url);
 /* 1 to 64 of [a-z A-Z 0-9 . _ -], starting with a letter or digit. */
 TPC_NODISCARD bool api_name_check(const char *name);
