@@ -36,9 +36,10 @@ enum coord_state {
     X(VOTE_YES)       /* from, participant */                                                      \
     X(VOTE_READ_ONLY) /* from, participant */                                                      \
     X(VOTE_COMMITTED) /* from, participant: one-phase commit done */                               \
-    X(VOTE_NO)        /* from: also any answer that is a refusal */                                \
+    X(VOTE_NO)        /* from: also a refusal to prepare that is final: nothing is there */        \
     X(UNREACHABLE)    /* from: the last message was certainly not delivered */                     \
-    X(LOST)           /* from: the last message or its answer was lost; it may have arrived */     \
+    X(LOST)           /* from: the last message or its answer was lost; it may have arrived; also  \
+                         a refusal to commit or abort, and an answer that makes no sense */        \
     X(TIMEOUT)        /* the caller's time-out */                                                  \
     X(CLIENT_ABORT)   /* */                                                                        \
     X(FORCED)         /* the record asked for by FORCE_* is durable */                             \
@@ -91,8 +92,9 @@ enum coord_vote {
     COORD_VOTE_READ_ONLY,
     COORD_VOTE_COMMITTED
 };
-/* What is known of a branch's end. UNKNOWN and OTHER (another log answered) are hazards, and so is
- * an end that is not the transaction's. */
+/* What is known of a branch's end; whether that is a hazard, coord_txn.hazards says. A branch that
+ * was read-only, or voted no, has none. UNKNOWN: it has no proof of a commit, or, after an abort,
+ * was not heard from (it will ask). OTHER: another log answered than the one that voted. */
 enum coord_end {
     COORD_END_NONE,
     COORD_END_COMMITTED,
@@ -118,7 +120,10 @@ struct coord_txn {
 };
 size_t coord_size(unsigned branch_count);
 
-/* Zero @txn and set it up, in COORD_NONE. @one_phase needs exactly one branch. */
+/* Zero @txn and set it up, in COORD_NONE. @one_phase needs exactly one branch. A caller that knows
+ * the log of a one-phase branch may put it into branches[0].participant: should the answer be lost,
+ * and another log answer for it, then that is seen. No branches: only for recovery of an end
+ * record that names none. */
 void coord_init(struct coord_txn *txn, unsigned branch_count, bool one_phase);
 
 struct coord_event {
