@@ -12,7 +12,8 @@
  *   24+n   4    CRC-32C (Castagnoli) of all that precedes
  *
  * A reader skips fields whose tag it does not know and refuses a version or kind it does not
- * know. Numbers in fields are 8 bytes. */
+ * know. Numbers in fields are 8 bytes. Whatever a later version changes, gtid and CRC stay where
+ * they are. */
 #ifndef ASSENT_WAL_RECORD_H
 #define ASSENT_WAL_RECORD_H
 
@@ -36,13 +37,17 @@ enum wal_kind {
     WAL_PART_COORDINATOR = 21, /* a coordinator's id, generation, nonce and address; forced */
 };
 
+#define WAL_RECORD_GTID_OFFSET 8
+#define WAL_RECORD_MIN         28 /* bytes of a record without fields */
+#define WAL_RECORD_MAX         (512u << 20) /* the largest whole record: half of SQLite's own limit */
+
 /* Append a whole record to @out. */
 void wal_record_begin(struct tpc_buf *out, enum wal_kind kind, const struct tpc_id *gtid);
 void wal_record_add(struct tpc_buf *out, uint8_t tag, const void *value, size_t size);
 void wal_record_add_u64(struct tpc_buf *out, uint8_t tag, uint64_t value);
 void wal_record_add_text(struct tpc_buf *out, uint8_t tag, const char *text); /* NULL: left out */
-/* Fill in size and CRC of the record begun last (it starts at @start). TPC_ENOMEM when @out failed.
- */
+/* Fill in size and CRC of the record begun last (it starts at @start). TPC_ENOMEM when @out failed
+ * (also by a single field above WAL_RECORD_MAX), TPC_ETOOBIG when the whole is above it. */
 TPC_NODISCARD enum tpc_rc wal_record_end(struct tpc_buf *out, size_t start);
 
 /* A decoded record; everything points into the caller's bytes. */
@@ -68,7 +73,7 @@ TPC_NODISCARD enum tpc_rc wal_record_decode(const void *data, size_t size,
 bool wal_field_next(const struct wal_record *record, size_t *offset, struct wal_field *ret_field);
 /* TPC_ECORRUPT when the field is not 8 bytes. */
 TPC_NODISCARD enum tpc_rc wal_field_u64(const struct wal_field *field, uint64_t *ret_value);
-/* Copy as NUL-terminated text (caller frees). */
+/* Copy as NUL-terminated text (caller frees). TPC_ECORRUPT when there is a NUL inside. */
 TPC_NODISCARD enum tpc_rc wal_field_text(const struct wal_field *field, char **ret_text);
 
 uint32_t wal_crc32c(const void *data, size_t size);

@@ -20,21 +20,28 @@ struct wal_identity {
     bool created; /* this start made the log */
 };
 
+/* One step of an append: a record to add, or (data NULL) the erasure of all records of some
+ * transactions that were added before it. */
 struct wal_entry {
     const void *data; /* an encoded record (record.h) */
     size_t size;
+    const struct tpc_id *erase;
+    size_t erase_count;
 };
 
 struct wal_store;
 
 struct wal_store_ops {
-    /* Append all of @entries in one transaction. With @force they are durable on return. After
+    /* Carry out all of @entries in order in one transaction: after a crash all of them are there
+     * or none. With @force they, and all that was appended before, are durable on return. After
      * any failure the store is poisoned: every later append fails, since nobody knows what is on
      * disk; only a new start may read it. */
     enum tpc_rc (*append)(struct wal_store *store, const struct wal_entry *entries, size_t count,
                           bool force, struct tpc_err *reterr);
     /* Hand every record in order of appending to @visit, with its sequence number; stops at the
-     * first that returns other than TPC_OK and returns that. */
+     * first that returns other than TPC_OK and returns that. What @visit is given was checked
+     * by its CRC; TPC_ECORRUPT, with the file and what to do, when that fails. Not while a log
+     * thread runs. */
     enum tpc_rc (*scan)(struct wal_store *store,
                         enum tpc_rc (*visit)(void *arg, uint64_t lsn, const void *data, size_t size,
                                              struct tpc_err *reterr),
@@ -68,19 +75,35 @@ struct wal_options {
 /* Open or create the SQLite store in @options->directory: DIR/LOCK (flock: TPC_EBUSY names the
  * holder's pid), DIR/IDENTITY (id and generation, to notice a missing or older log: TPC_EMISSING,
  * TPC_ESETBACK), DIR/log.db (journal_mode=WAL, synchronous=FULL read back, locking_mode=EXCLUSIVE).
- * TPC_ECORRUPT for a damaged one. Every text says what to do. Call from the thread that starts;
- * afterwards one thread at a time. */
+ * TPC_ECORRUPT for a damaged one, TPC_ENOTSUP for one of a newer release, TPC_EINVAL for one of
+ * the other role. Every text says what to do. Whatever an earlier start's failed force left is
+ * forced again before this returns. Call from the thread that starts; afterwards one thread at a
+ * time.
+ *
+ * What is noticed: log.db or IDENTITY deleted or exchanged alone, log.db-wal deleted or emptied
+ * alone after a crash, log.db set back to an older copy alone, damaged pages and records.
+ * What is not: the whole directory set back to an older copy (participants notice it by the
+ * generation), and an end cut off log.db-wal (SQLite takes it for an unfinished write). */
 TPC_NODISCARD enum tpc_rc wal_open(const struct wal_options *options, struct wal_store **ret_store,
                                    struct tpc_err *reterr);
 
-/* The in-memory store, for tests and the simulator. wal_memory_crash loses what was not forced:
- * of the unforced appends each survives or not by the bits of @survivors (bit 0: the oldest).
- * After a failed force (wal_memory_fail_next) the records are there or not by @survives.
- * wal_memory_restart gives it a new generation, as a new start does. */
+/* The in-memory store, for tests and the simulator: no clock, no randomness, so that one history
+ * of calls always ends in one state.
+ *
+ * wal_memory_crash loses what was not forced: of the unforced appends and erasures each survives
+ * as a whole or not by the bits of @survivors (bit 0: the oldest; from the 65th on none does);
+ * what survived is durable from then on. wal_memory_unforced says how many there are.
+ * After a failed append (wal_memory_fail_next) the store is poisoned until the restart; its records
+ * are there, durably, or not by @survives.
+ * wal_memory_restart gives it a new generation and nonce, as a new start does. */
 TPC_NODISCARD enum tpc_rc wal_memory_new(const struct tpc_id *id, struct wal_store **ret_store);
 void wal_memory_crash(struct wal_store *store, uint64_t survivors);
 void wal_memory_restart(struct wal_store *store);
 void wal_memory_fail_next(struct wal_store *store, bool survives);
+uint64_t wal_memory_unforced(const struct wal_store *store);
+/* An independent copy, for a search that branches. */
+TPC_NODISCARD enum tpc_rc wal_memory_clone(const struct wal_store *store,
+                                           struct wal_store **ret_store);
 
 /* ---- The log thread ----
  *
@@ -94,11 +117,12 @@ struct wal_append {
     void *data; /* the encoded record, malloc'ed; taken by wal_log_submit, also on failure */
     size_t size;
     bool force;
-    /* Called by wal_log_poll, in order of submission. rc other than TPC_OK: the outcome of the
-     * force is unknown, the daemon must halt. */
+    /* Called by wal_log_poll, in order of submission, @append is the owner's again. With force
+     * the record is durable then, else it is written and can be lost in a crash. rc other than
+     * TPC_OK: the outcome is unknown, the daemon must halt; all later ones fail as well. */
     void (*done)(struct wal_append *append, enum tpc_rc rc, const struct tpc_err *err);
     struct wal_append *next; /* the log's */
-    uint64_t submitted_us;   /* the log's */
+    enum tpc_rc rc;          /* the log's */
 };
 
 struct wal_log_options {
@@ -109,7 +133,7 @@ struct wal_log_options {
     void *wake_arg;
 };
 
-/* Counters since start; a copy, any thread. */
+/* Counters since start, of what succeeded. */
 struct wal_stats {
     uint64_t forces;       /* groups with at least one forced record: fsyncs waited for */
     uint64_t lazy_flushes; /* groups without */
@@ -121,6 +145,7 @@ struct wal_stats {
     uint64_t group_bucket[12]; /* records a group: 1 2 4 8 ... 1024 inf */
 };
 
+/* @store is borrowed until wal_log_stop; nobody else may use it meanwhile. */
 TPC_NODISCARD enum tpc_rc wal_log_start(struct wal_store *store,
                                         const struct wal_log_options *options,
                                         struct wal_log **ret_log, struct tpc_err *reterr);
@@ -132,10 +157,11 @@ TPC_NODISCARD enum tpc_rc wal_log_submit_lazy(struct wal_log *log, void *take_da
  */
 TPC_NODISCARD enum tpc_rc wal_log_submit_erase(struct wal_log *log, struct tpc_id *take_gtids,
                                                size_t count);
-/* Deliver completions; on the loop thread. */
+/* Deliver completions; on the loop thread. A callback may submit. */
 void wal_log_poll(struct wal_log *log);
-void wal_log_stats(struct wal_log *log, struct wal_stats *out);
-/* Write what is queued, end the thread, deliver the last completions. Does not close the store. */
+void wal_log_stats(struct wal_log *log, struct wal_stats *out); /* any thread */
+/* Write what is queued, end the thread, deliver the last completions (whose callbacks may not
+ * submit), free @log. Does not close the store. */
 void wal_log_stop(struct wal_log *log);
 
 #endif
