@@ -18,8 +18,10 @@
     CRC_16(i, __VA_ARGS__), CRC_16((i) + 16, __VA_ARGS__), CRC_16((i) + 32, __VA_ARGS__),          \
         CRC_16((i) + 48, __VA_ARGS__)
 #define CRC_TABLE(...)                                                                             \
-    {CRC_64(0, __VA_ARGS__), CRC_64(64, __VA_ARGS__), CRC_64(128, __VA_ARGS__),                    \
-     CRC_64(192, __VA_ARGS__)}
+    {                                                                                              \
+        CRC_64(0, __VA_ARGS__), CRC_64(64, __VA_ARGS__), CRC_64(128, __VA_ARGS__),                 \
+            CRC_64(192, __VA_ARGS__)                                                               \
+    }
 
 /* tables[k][b]: what byte b does to the checksum when k zero bytes follow it. */
 static const uint32_t tables[8][256] = {

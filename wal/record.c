@@ -1,4 +1,4 @@
-/* The record codec (pure: no I/O, no clock, no formatted printing). */
+/* The record codec (pure: no I/O, no clock). */
 #include "wal/record.h"
 
 #include "base/tpc_assert.h"
@@ -17,7 +17,8 @@ enum {
     NUMBER_SIZE = 8,
 };
 
-_Static_assert(WAL_RECORD_GTID_OFFSET == HEADER_SIZE - sizeof(struct tpc_id), "gtid ends the header");
+_Static_assert(WAL_RECORD_GTID_OFFSET == HEADER_SIZE - sizeof(struct tpc_id),
+               "gtid ends the header");
 _Static_assert(WAL_RECORD_MIN == HEADER_SIZE + CRC_SIZE, "a record without fields");
 
 static void store_u32(uint8_t *out, uint32_t value)
@@ -94,32 +95,6 @@ enum tpc_rc wal_record_end(struct tpc_buf *out, size_t start)
     return out->failed ? TPC_ENOMEM : TPC_OK;
 }
 
-/* As tpc_fail, of a fixed text with at most one number behind it: a pure object prints nothing. */
-static enum tpc_rc refuse(struct tpc_err *reterr, enum tpc_rc rc, const char *text,
-                          const uint8_t *number)
-{
-    char digits[4] = {0};
-    size_t length = strlen(text);
-
-    if (reterr == NULL || reterr->rc != TPC_OK) {
-        return rc;
-    }
-    reterr->rc = rc;
-    TPC_ASSERT(length + sizeof digits < sizeof reterr->text);
-    memcpy(reterr->text, text, length);
-    if (number != NULL) {
-        size_t count = 0;
-        for (unsigned rest = *number; rest > 0 || count == 0; rest /= 10) {
-            memmove(digits + 1, digits, count++);
-            digits[0] = (char)('0' + rest % 10);
-        }
-        memcpy(reterr->text + length, digits, count);
-        length += count;
-    }
-    reterr->text[length] = '\0';
-    return rc;
-}
-
 static bool known_kind(uint8_t kind)
 {
     switch ((enum wal_kind)kind) {
@@ -158,29 +133,31 @@ enum tpc_rc wal_record_decode(const void *data, size_t size, struct wal_record *
     const uint8_t *bytes = data;
 
     if (size < WAL_RECORD_MIN) {
-        return refuse(reterr, TPC_ECORRUPT, "the record is shorter than its header", NULL);
+        return tpc_fail(reterr, TPC_ECORRUPT, "the record has %zu bytes, fewer than its header",
+                        size);
     }
     /* First of all the checksum, which every version has at its end: a damaged byte shall not
      * pass for a newer version. */
     if (load_u32(bytes + size - CRC_SIZE) != wal_crc32c(bytes, size - CRC_SIZE)) {
-        return refuse(reterr, TPC_ECORRUPT, "the checksum of the record is wrong", NULL);
+        return tpc_fail(reterr, TPC_ECORRUPT, "the checksum of the record is wrong");
     }
     if (bytes[0] != VERSION) {
-        return refuse(reterr, TPC_ENOTSUP,
-                      "the record was written by a newer release, in format version ", &bytes[0]);
+        return tpc_fail(reterr, TPC_ENOTSUP,
+                        "the record was written by a newer release: it has format version %u",
+                        bytes[0]);
     }
     if (!known_kind(bytes[OFFSET_KIND])) {
-        return refuse(reterr, TPC_ENOTSUP,
-                      "the record was written by a newer release, it is of the unknown kind ",
-                      &bytes[OFFSET_KIND]);
+        return tpc_fail(reterr, TPC_ENOTSUP,
+                        "the record was written by a newer release: it is of the unknown kind %u",
+                        bytes[OFFSET_KIND]);
     }
     if (bytes[OFFSET_ZERO] != 0 || bytes[OFFSET_ZERO + 1] != 0) {
-        return refuse(reterr, TPC_ENOTSUP,
-                      "the record was written by a newer release, it uses reserved bytes", NULL);
+        return tpc_fail(reterr, TPC_ENOTSUP,
+                        "the record was written by a newer release: it uses reserved bytes");
     }
     const size_t body_size = load_u32(bytes + OFFSET_BODY_SIZE);
     if (body_size != size - WAL_RECORD_MIN || !fields_add_up(bytes + HEADER_SIZE, body_size)) {
-        return refuse(reterr, TPC_ECORRUPT, "the sizes in the record do not add up", NULL);
+        return tpc_fail(reterr, TPC_ECORRUPT, "the sizes in the record do not add up");
     }
     ret_record->kind = (enum wal_kind)bytes[OFFSET_KIND];
     memcpy(ret_record->gtid.bytes, bytes + WAL_RECORD_GTID_OFFSET, sizeof ret_record->gtid.bytes);
@@ -198,8 +175,8 @@ bool wal_field_next(const struct wal_record *record, size_t *offset, struct wal_
     const uint8_t *header = record->body + *offset;
     const size_t size = load_u32(header + 1);
     TPC_ASSERT(size <= record->body_size - *offset - FIELD_HEADER_SIZE);
-    *ret_field = (struct wal_field){
-        .tag = header[0], .value = header + FIELD_HEADER_SIZE, .size = size};
+    *ret_field =
+        (struct wal_field){.tag = header[0], .value = header + FIELD_HEADER_SIZE, .size = size};
     *offset += FIELD_HEADER_SIZE + size;
     return true;
 }

@@ -38,7 +38,7 @@ enum wal_kind {
 };
 
 #define WAL_RECORD_GTID_OFFSET 8
-#define WAL_RECORD_MIN         28 /* bytes of a record without fields */
+#define WAL_RECORD_MIN         28           /* bytes of a record without fields */
 #define WAL_RECORD_MAX         (512u << 20) /* the largest whole record: half of SQLite's own limit */
 
 /* Append a whole record to @out. */

@@ -78,7 +78,7 @@ static void mark_erased(struct memory_store *memory, const struct tpc_id *gtid, 
 
 /* Which of the unforced operations are settled, and which of these happened for good. */
 struct verdict {
-    uint64_t from; /* all from this number on are settled */
+    uint64_t from;      /* all from this number on are settled */
     uint64_t survivors; /* bit 0 is number 1; the rest never happened */
     bool all;
 };
