@@ -41,7 +41,7 @@ enum part_state {
     X(DB_READ_ONLY)    /* work done, nothing to commit */                                          \
     X(DB_REFUSED)      /* work failed and is undone */                                             \
     X(DB_COMMITTED)    /* durable in the database (commit, or one-phase) */                        \
-    X(DB_RETRY)        /* commit failed for now: disk full, database gone */                       \
+    X(DB_RETRY)        /* failed for now, nothing changed: disk full, database gone */             \
     X(DB_CONFLICT)     /* a prepared change no longer applies */                                   \
     X(DB_ABORTED)      /* undone */                                                                \
     X(DB_PROOF)        /* the database holds proof of the branch's commit */                       \
@@ -106,7 +106,7 @@ enum part_effect_type {
 
 enum part_outcome { PART_NO_OUTCOME, PART_COMMIT, PART_ABORT };
 
-/* Flat: copy, hash and compare as bytes. */
+/* Flat: copy, hash and compare as bytes. Zeroed: a branch of which nothing is known. */
 struct part_branch {
     uint8_t state; /* enum part_state */
     bool one_phase;
@@ -115,6 +115,10 @@ struct part_branch {
     uint8_t heuristic;  /* enum part_outcome: decided by hand, or by a change that does not apply */
     uint8_t told;       /* enum part_outcome: what the coordinator decided, as far as known */
     bool voted_yes;     /* a vote of yes may have left */
+    bool logged;        /* a prepared record is in the log, or on its way into it */
+    bool prepare_waits; /* PROVING, TOMBSTONING: a prepare waits for what comes out */
+    bool retrying;      /* the database said "not now": the next TIMER tries again */
+    bool forgetting;    /* HEUR_COMMIT, HEUR_ABORT: the forgotten record is being forced */
     uint8_t reserved;
 };
 
@@ -140,9 +144,10 @@ struct part_effects {
 TPC_NODISCARD enum tpc_rc part_step(struct part_branch *branch, const struct part_event *event,
                                     struct part_effects *out);
 
-/* Yes was said and the outcome is not known here: what an operator must see. */
+/* Yes was said and nobody has decided: what an operator must see, and may resolve. */
 bool part_in_doubt(const struct part_branch *branch);
-/* Ended another way than the coordinator decided. */
+/* An outcome of its own (an operator's, or of a change that no longer applies) that is known to
+ * differ from what the coordinator decided. */
 bool part_is_hazard(const struct part_branch *branch);
 
 const char *part_state_name(enum part_state state); /* "HEUR_COMMIT" */
