@@ -4,7 +4,7 @@
 
 #include "tests/unit/base/unit.h"
 
-#include "api/codec.h"
+#include "api/problem.h"
 
 #include <stdio.h>
 #include <stdlib.h>
