@@ -158,10 +158,8 @@ static enum cli_exit add_branch(struct check *check, const struct api_json *bran
                                 const struct tpc_id *gtid, bool commit)
 {
     const char *name = cli_json_text(branch, "participant");
-    const char *vote = cli_json_text(branch, "vote");
-    bool held = strcmp(vote, "yes") == 0 || strcmp(vote, "committed") == 0;
-    /* Who only read, or said no, has nothing that could disagree with a commit. */
-    if (strcmp(vote, "read_only") == 0 || (commit && !held)) {
+    /* Who only read has nothing that could disagree. */
+    if (strcmp(cli_json_text(branch, "vote"), "read_only") == 0) {
         return CLI_OK;
     }
     for (size_t i = 0; i < check->participant_count; i++) {
