@@ -1,0 +1,294 @@
+/* What the parts of the coordinator daemon share. One loop thread owns all of it. */
+#ifndef ASSENT_COORDINATOR_DAEMON_H
+#define ASSENT_COORDINATOR_DAEMON_H
+
+#include "api/client.h"
+#include "api/codec.h"
+#include "api/metrics.h"
+#include "api/server.h"
+#include "base/config.h"
+#include "base/timers.h"
+#include "coordinator/coord_fsm.h"
+#include "coordinator/coord_record.h"
+#include "coordinator/failpoints.h"
+#include "wal/wal.h"
+
+#include <uthash.h>
+#include <uv.h>
+
+struct coord_settings {
+    char *data;
+    char *listen;
+    char *admin_listen;
+    char *advertise;
+    struct tpc_list participants;
+    char *log_level;
+    char *log_format;
+    char *failpoints;
+    uint64_t timeout_ms, timeout_max_ms;
+    uint64_t body_max_bytes, branches_max, statements_max;
+    uint64_t transactions_max; /* in flight */
+    uint64_t connections_max;
+    uint64_t waiters_max; /* requests that wait for a transaction */
+    uint64_t participants_max;
+    uint64_t attempts_max;
+    uint64_t batch_max;       /* messages in one request to a participant */
+    uint64_t lanes_max;       /* requests under way to one participant, of either sort */
+    uint64_t queue_max_bytes; /* of records waiting for the log */
+    uint64_t retention_ms, retained_max;
+    uint64_t results_max_bytes; /* kept for replays, in all */
+    uint64_t drain_ms;
+};
+
+struct coord_daemon;
+struct coord_xact;
+struct coord_member;
+
+/* ---- Participants (registry.c) and the links to them (link.c) ---- */
+
+enum coord_lane_kind { COORD_LANE_PREPARE, COORD_LANE_DECISION, COORD_LANE_COUNT };
+
+/* A message that waits for its link. Statements are looked up when it leaves: what was aborted in
+ * the meantime is not sent. */
+struct coord_msg {
+    enum api_op op;
+    struct tpc_id gtid;
+    uint8_t branch;
+    bool one_phase;
+    bool again; /* a repetition */
+    struct coord_msg *next;
+};
+
+struct coord_lane {
+    struct coord_member *member;
+    enum coord_lane_kind kind;
+    struct coord_msg *head, **tail;
+    size_t queued;
+    size_t calls;         /* under way */
+    uint64_t youngest_ms; /* when the last one left */
+    struct tpc_timer timer;
+};
+
+/* Calls under way borrow these, so that those of earlier registrations live as long as the member.
+ */
+struct coord_urls {
+    char *base, *messages, *ready;
+    struct coord_urls *older;
+};
+
+struct coord_member {
+    struct coord_daemon *daemon;
+    char *name;
+    struct coord_urls *urls; /* NULL: known from the log alone */
+    bool registered;
+    bool up, ever_heard;
+    struct tpc_id participant_id; /* of its last answer; zero: none yet */
+    uint64_t heard_ms;            /* monotonic */
+    uint64_t retries, requests;
+    char last_error[256];
+    size_t users; /* branches of transactions in memory that have not ended */
+    struct coord_lane lanes[COORD_LANE_COUNT];
+    struct api_call probe;
+    bool probing;
+    bool appending; /* a change of its registration is being forced */
+    UT_hash_handle hh;
+};
+
+/* ---- Transactions ---- */
+
+struct coord_xbranch {
+    struct coord_xact *xact;
+    struct coord_member *member;
+    uint8_t index;
+    bool sent; /* its prepare has left in this attempt */
+    uint32_t backoff_ms;
+    struct tpc_timer retry;
+    char *statements;
+    size_t statements_size;
+    char *results;
+    size_t results_size;
+};
+
+struct coord_waiter {
+    struct coord_xact *xact;
+    struct api_request *request;
+    enum { COORD_WAIT_SUBMIT, COORD_WAIT_GET, COORD_WAIT_ABORT } kind;
+    enum api_ack ack;
+    bool replayed;
+    bool has_wait; /* the client said how long it waits (Prefer) */
+    struct tpc_timer timer;
+    struct coord_waiter *prev, *next;
+};
+
+struct coord_key {
+    char *text;
+    struct tpc_id digest;
+    struct coord_xact *xact;
+    UT_hash_handle hh;
+};
+
+/* A transaction as its client knows it: `id` stays, `gtid` is that of the present attempt. */
+struct coord_xact {
+    struct coord_daemon *daemon;
+    struct tpc_id id, gtid;
+    struct coord_txn *fsm;
+    unsigned branch_count;
+    struct coord_xbranch *branches;
+    char *label;
+    struct coord_key *key;
+    uint64_t began_us;      /* wall clock, first attempt */
+    uint64_t began_mono_us; /* 0: recovered */
+    uint64_t took_us;
+    uint64_t ended_ms;    /* monotonic */
+    uint64_t deadline_ms; /* monotonic */
+    uint64_t timeout_ms;
+    uint32_t attempts;
+    enum api_ack ack;
+    enum api_isolation isolation;
+    bool waiting_again; /* refused for conflict; the next attempt is due */
+    bool ended;
+    bool logged; /* has records in the log */
+    bool recovered;
+    struct api_cause cause;
+    int cause_branch;       /* -1: none */
+    struct tpc_timer timer; /* time-out, then grace, or the next attempt */
+    struct coord_waiter *waiters;
+    struct wal_append append;
+    bool forcing;
+    size_t results_kept;
+    struct coord_xact *prev, *next;             /* all, by id; daemon->xacts is the oldest */
+    struct coord_xact *ended_prev, *ended_next; /* ended, by time */
+    UT_hash_handle hh_id, hh_gtid;
+};
+
+struct coord_stats {
+    uint64_t committed, aborted, hazards;
+    uint64_t attempts_again;
+    uint64_t messages[API_OP_COUNT];
+    uint64_t requests;
+    uint64_t refused;
+    uint64_t aborts_by_cause[API_CAUSE_COUNT];
+    struct api_histogram duration;
+};
+
+struct coord_daemon {
+    const struct coord_settings *settings;
+    uv_loop_t *loop;
+    uv_timer_t tick;      /* drives `timers` */
+    uv_prepare_t prepare; /* before the loop sleeps: send what has gathered, arm `tick` */
+    uv_async_t wal_wake;
+    uv_signal_t sigterm, sigint;
+    struct tpc_timers timers;
+    uint64_t now_ms; /* of this loop turn */
+    struct api_server *server, *admin;
+    struct api_client *client;
+    struct wal_store *store;
+    struct wal_log *log;
+    struct api_coordinator self;
+    struct tpc_id_gen ids;
+    bool recovered, draining, stopping;
+    uint64_t drain_until_ms;
+    uint64_t started_ms;
+
+    struct coord_member *members; /* hash by name */
+    bool lanes_dirty;
+    struct coord_xact *by_id, *by_gtid; /* hashes */
+    struct coord_xact *xacts;           /* list by id, oldest first */
+    struct coord_xact *ended;           /* list, oldest first */
+    size_t in_flight, ended_count, waiters, hazard_count;
+    size_t results_kept;
+    struct coord_xact *results_oldest; /* of the ended ones that still have their results */
+    struct coord_key *keys;
+    struct tpc_timer retention;
+    struct tpc_timer probes;
+    struct coord_stats stats;
+};
+
+#define coord_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
+
+/* main.c */
+_Noreturn void coord_halt(const char *why, const struct tpc_err *err);
+
+/* recovery.c: read the log into memory; nothing is sent yet. */
+TPC_NODISCARD enum tpc_rc coord_recovery_run(struct coord_daemon *daemon, struct tpc_err *reterr);
+
+/* registry.c */
+struct coord_member *coord_member_find(struct coord_daemon *daemon, const char *name, size_t size);
+/* Find or make; NULL when memory ran out. A new one is not registered. */
+struct coord_member *coord_member_get(struct coord_daemon *daemon, const char *name, size_t size);
+TPC_NODISCARD enum tpc_rc coord_member_set(struct coord_member *member, const char *url);
+TPC_NODISCARD enum tpc_rc coord_registry_flags(struct coord_daemon *daemon, struct tpc_err *reterr);
+void coord_member_heard(struct coord_member *member, const struct tpc_id *participant_id);
+void coord_member_lost(struct coord_member *member, const char *why);
+void coord_registry_start(struct coord_daemon *daemon);
+void coord_registry_free(struct coord_daemon *daemon);
+void coord_participants_list(void *arg, struct api_request *request, const char *const args[]);
+void coord_participants_get(void *arg, struct api_request *request, const char *const args[]);
+void coord_participants_put(void *arg, struct api_request *request, const char *const args[]);
+void coord_participants_delete(void *arg, struct api_request *request, const char *const args[]);
+
+/* link.c: batches at every hop, never waits to batch. */
+void coord_lane_init(struct coord_lane *lane, struct coord_member *member,
+                     enum coord_lane_kind kind);
+void coord_lane_done(struct coord_lane *lane);
+void coord_link_send(struct coord_member *member, enum api_op op, const struct coord_xact *xact,
+                     unsigned branch, bool again);
+/* Abort a branch of which this coordinator knows nothing any more. */
+void coord_link_send_stray_abort(struct coord_member *member, const struct tpc_id *gtid,
+                                 bool one_phase);
+void coord_links_flush(struct coord_daemon *daemon);
+
+/* driver.c: events into the state machine, effects out of it. */
+void coord_event(struct coord_xact *xact, const struct coord_event *event, const char *cause);
+void coord_event_from(struct coord_xact *xact, enum coord_event_type type, unsigned branch,
+                      const struct tpc_id *participant);
+void coord_xact_start(struct coord_xact *xact);
+/* Between two attempts: there will be no other. */
+void coord_xact_give_up(struct coord_xact *xact);
+
+/* xact.c: the table of transactions. */
+struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_count);
+TPC_NODISCARD enum tpc_rc coord_xact_add(struct coord_xact *xact); /* id and gtid are set */
+void coord_xact_regtid(struct coord_xact *xact, const struct tpc_id *gtid);
+struct coord_xact *coord_xact_find(struct coord_daemon *daemon, const struct tpc_id *id);
+struct coord_xact *coord_xact_by_gtid(struct coord_daemon *daemon, const struct tpc_id *gtid);
+void coord_xact_remove(struct coord_xact *xact); /* and free */
+void coord_xact_mark_ended(struct coord_xact *xact);
+void coord_xact_set_cause(struct coord_xact *xact, int branch, enum api_cause_code code,
+                          const char *detail);
+TPC_NODISCARD enum tpc_rc coord_key_set(struct coord_xact *xact, const char *text, size_t size,
+                                        const struct tpc_id *digest);
+void coord_key_drop(struct coord_xact *xact);
+void coord_retention_start(struct coord_daemon *daemon);
+void coord_record_fill(const struct coord_xact *xact, struct coord_record *out);
+
+/* waiters.c: who waits for a transaction, and what they are told. */
+TPC_NODISCARD struct coord_waiter *
+coord_waiter_add(struct coord_xact *xact, struct api_request *request, int kind, uint64_t wait_ms);
+void coord_waiters_decided(struct coord_xact *xact);
+void coord_waiters_unknown(struct coord_xact *xact);
+void coord_waiters_ended(struct coord_xact *xact);
+void coord_waiters_drop_all(
+    struct coord_daemon *daemon); /* their requests are answered by the server's stop */
+void coord_answer(struct coord_xact *xact, struct api_request *request, int kind, bool replayed);
+
+/* view.c: a transaction as JSON. */
+void coord_view_write(struct tpc_buf *out, const struct coord_xact *xact, bool results);
+void coord_view_members(struct tpc_buf *out, const struct coord_xact *xact, bool results);
+const char *coord_view_state(const struct coord_xact *xact);
+
+/* endpoints.c, submit.c, inquiry.c */
+void coord_handle(void *arg, struct api_request *request);
+void coord_handle_admin(void *arg, struct api_request *request);
+void coord_submit(void *arg, struct api_request *request, const char *const args[]);
+void coord_list(void *arg, struct api_request *request, const char *const args[]);
+void coord_inquire(void *arg, struct api_request *request, const char *const args[]);
+void coord_problem(struct api_request *request, int status, const char *type, const char *title,
+                   const char *format, ...) TPC_PRINTF(5, 6);
+void coord_refuse(struct api_request *request, const struct api_refusal *refusal);
+void coord_unavailable(struct api_request *request, const char *why);
+
+/* metrics.c */
+void coord_metrics(void *arg, struct api_request *request, const char *const args[]);
+
+#endif

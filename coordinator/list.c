@@ -1,0 +1,149 @@
+/* GET /v1/transactions: newest first, with filters and a cursor. */
+#include "coordinator/daemon.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { LIMIT_DEFAULT = 50, LIMIT_MAX = 1000, EXAMINED_MAX = 20000 };
+
+struct filter {
+    const char *state, *participant, *key;
+    size_t limit;
+    bool has_cursor;
+    struct tpc_id cursor; /* go on below this id */
+    const char *unknown;  /* a query parameter that does not exist */
+};
+
+static void visit_query(void *arg, const char *name, const char *value)
+{
+    static const char *const known[] = {"state", "participant", "key", "limit", "cursor"};
+    struct filter *filter = arg;
+    (void)value;
+    for (size_t i = 0; i < sizeof known / sizeof known[0]; i++) {
+        if (strcmp(name, known[i]) == 0) {
+            return;
+        }
+    }
+    filter->unknown = name;
+}
+
+static bool is_state(const char *text)
+{
+    static const char *const states[] = {"active",    "preparing", "committing",
+                                         "committed", "aborting",  "aborted"};
+    for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+        if (strcmp(text, states[i]) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_limit(const char *text, size_t *ret_limit)
+{
+    char *end;
+    unsigned long limit = strtoul(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end != '\0' || limit < 1 || limit > LIMIT_MAX) {
+        return false;
+    }
+    *ret_limit = limit;
+    return true;
+}
+
+static bool parse_filter(struct api_request *request, struct filter *filter)
+{
+    const char *limit = api_request_query(request, "limit");
+    const char *cursor = api_request_query(request, "cursor");
+    *filter = (struct filter){.limit = LIMIT_DEFAULT};
+    filter->state = api_request_query(request, "state");
+    filter->participant = api_request_query(request, "participant");
+    filter->key = api_request_query(request, "key");
+    api_request_each_query(request, visit_query, filter);
+    if (filter->unknown != NULL) {
+        coord_problem(request, 422, "invalid", "Unknown query parameter",
+                      "'%s' is none of state, participant, key, limit, cursor", filter->unknown);
+    } else if (filter->state != NULL && !is_state(filter->state)) {
+        coord_problem(request, 422, "invalid", "Unknown state",
+                      "state is one of active preparing committing committed aborting aborted");
+    } else if (limit != NULL && !parse_limit(limit, &filter->limit)) {
+        coord_problem(request, 422, "invalid", "Not a limit", "limit is a number from 1 to %d",
+                      LIMIT_MAX);
+    } else if (cursor != NULL && !tpc_id_parse(cursor, strlen(cursor), &filter->cursor)) {
+        coord_problem(request, 422, "invalid", "Not a cursor",
+                      "send next_cursor of the last answer as it was");
+    } else {
+        filter->has_cursor = cursor != NULL;
+        return true;
+    }
+    return false;
+}
+
+static bool has_participant(const struct coord_xact *xact, const char *name)
+{
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        if (strcmp(xact->branches[i].member->name, name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool matches(const struct coord_xact *xact, const struct filter *filter)
+{
+    return (filter->state == NULL || strcmp(filter->state, coord_view_state(xact)) == 0) &&
+           (filter->participant == NULL || has_participant(xact, filter->participant)) &&
+           (filter->key == NULL ||
+            (xact->key != NULL && strcmp(filter->key, xact->key->text) == 0));
+}
+
+/* The newest below the cursor. */
+static struct coord_xact *first(struct coord_daemon *daemon, const struct filter *filter)
+{
+    struct coord_xact *xact = daemon->xacts != NULL ? daemon->xacts->prev : NULL;
+    if (!filter->has_cursor) {
+        return xact;
+    }
+    struct coord_xact *at = coord_xact_find(daemon, &filter->cursor);
+    if (at != NULL) {
+        return at == daemon->xacts ? NULL : at->prev;
+    }
+    while (xact != NULL && tpc_id_compare(&xact->id, &filter->cursor) >= 0) {
+        xact = xact == daemon->xacts ? NULL : xact->prev;
+    }
+    return xact;
+}
+
+void coord_list(void *arg, struct api_request *request, const char *const args[])
+{
+    struct coord_daemon *daemon = arg;
+    struct filter filter;
+    struct tpc_buf out = {0};
+    size_t found = 0, examined = 0;
+    const struct coord_xact *last = NULL;
+    (void)args;
+    if (!parse_filter(request, &filter)) {
+        return;
+    }
+    api_jw_open(&out, '{');
+    api_jw_key(&out, "items");
+    api_jw_open(&out, '[');
+    struct coord_xact *xact = first(daemon, &filter);
+    while (xact != NULL && found < filter.limit && examined < EXAMINED_MAX) {
+        examined++;
+        last = xact;
+        if (matches(xact, &filter)) {
+            coord_view_write(&out, xact, false);
+            found++;
+        }
+        xact = xact == daemon->xacts ? NULL : xact->prev;
+    }
+    api_jw_close(&out, ']');
+    api_jw_key(&out, "next_cursor");
+    if (xact != NULL && last != NULL) {
+        api_jw_id(&out, &last->id);
+    } else {
+        api_jw_null(&out);
+    }
+    api_jw_close(&out, '}');
+    api_respond(request, 200, "application/json", &out);
+}

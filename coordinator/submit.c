@@ -1,0 +1,246 @@
+/* POST /v1/transactions: check everything, then begin; or join, or replay, by Idempotency-Key. */
+#include "coordinator/daemon.h"
+
+#include "base/clock.h"
+#include "base/hash.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+enum { KEY_MAX = 255, ENDING_MS = 5 };
+
+/* What the headers of a submit ask for. */
+struct wish {
+    char key[KEY_MAX + 1];
+    bool has_key;
+    bool async;    /* Prefer: respond-async */
+    bool has_wait; /* Prefer: wait=N */
+    uint64_t wait_ms;
+};
+
+/* The key may stand in quotes, as the header's draft standard has it. */
+static bool parse_key(const char *header, struct wish *wish)
+{
+    size_t size = strlen(header);
+    if (size >= 2 && header[0] == '"' && header[size - 1] == '"') {
+        header++;
+        size -= 2;
+    }
+    if (size == 0 || size > KEY_MAX) {
+        return false;
+    }
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)header[i];
+        if (c < 0x20 || c > 0x7e || c == '"' || c == '\\') {
+            return false;
+        }
+    }
+    memcpy(wish->key, header, size);
+    wish->key[size] = '\0';
+    wish->has_key = true;
+    return true;
+}
+
+/* Unknown preferences are ignored, as RFC 7240 asks. */
+static bool parse_prefer(const char *header, struct wish *wish)
+{
+    while (*header != '\0') {
+        header += strspn(header, " \t,;");
+        size_t size = strcspn(header, ",;");
+        if (strncasecmp(header, "respond-async", 13) == 0) {
+            wish->async = true;
+        } else if (strncasecmp(header, "wait=", 5) == 0) {
+            char *end;
+            unsigned long long seconds = strtoull(header + 5, &end, 10);
+            if (!isdigit((unsigned char)header[5]) || seconds > 86400) {
+                return false;
+            }
+            wish->has_wait = true;
+            wish->wait_ms = seconds * 1000;
+        }
+        header += size;
+    }
+    return true;
+}
+
+static bool parse_wish(struct api_request *request, struct wish *wish)
+{
+    const char *key = api_request_header(request, "Idempotency-Key");
+    const char *prefer = api_request_header(request, "Prefer");
+    if (key != NULL && !parse_key(key, wish)) {
+        coord_problem(request, 422, "invalid", "Not an Idempotency-Key",
+                      "a key is 1 to %d printable ASCII characters, in quotes or not", KEY_MAX);
+        return false;
+    }
+    if (prefer != NULL && !parse_prefer(prefer, wish)) {
+        coord_problem(request, 422, "invalid", "Not a wait",
+                      "Prefer: wait=N takes whole seconds, at most 86400");
+        return false;
+    }
+    return true;
+}
+
+static void wait_or_answer(struct coord_xact *xact, struct api_request *request,
+                           const struct wish *wish, bool replayed)
+{
+    bool decided = xact->ack == API_ACK_DECIDED && coord_outcome(xact->fsm) == COORD_COMMIT;
+    if (xact->ended || decided || wish->async || (wish->has_wait && wish->wait_ms == 0)) {
+        coord_answer(xact, request, COORD_WAIT_SUBMIT, replayed);
+        return;
+    }
+    uint64_t now_ms = tpc_clock_mono_ms();
+    uint64_t left_ms = xact->deadline_ms > now_ms ? xact->deadline_ms - now_ms : 0;
+    if (xact->recovered) {
+        left_ms = xact->daemon->settings->timeout_ms;
+    }
+    uint64_t wait_ms = wish->has_wait ? wish->wait_ms : left_ms + ENDING_MS;
+    struct coord_waiter *waiter = coord_waiter_add(xact, request, COORD_WAIT_SUBMIT, wait_ms);
+    if (waiter == NULL) {
+        coord_answer(xact, request, COORD_WAIT_SUBMIT, replayed); /* no memory to wait: 202 */
+        return;
+    }
+    waiter->ack = xact->ack;
+    waiter->replayed = replayed;
+    waiter->has_wait = wish->has_wait;
+}
+
+/* True when the request has been dealt with because its key is known. */
+static bool replay(struct coord_daemon *daemon, struct api_request *request,
+                   const struct wish *wish, const struct tpc_id *digest)
+{
+    struct coord_key *key = NULL;
+    if (wish->has_key) {
+        HASH_FIND_STR(daemon->keys, wish->key, key);
+    }
+    if (key == NULL) {
+        return false;
+    }
+    if (!tpc_id_equal(&key->digest, digest)) {
+        coord_problem(request, 422, "key-reused", "The Idempotency-Key was used for another body",
+                      "send the same body again, or choose another key for this one");
+        return true;
+    }
+    wait_or_answer(key->xact, request, wish, true);
+    return true;
+}
+
+static struct coord_member *find_participant(struct coord_daemon *daemon, const char *name)
+{
+    struct coord_member *member = coord_member_find(daemon, name, strlen(name));
+    return member != NULL && member->registered ? member : NULL;
+}
+
+static bool check_participants(struct coord_daemon *daemon, struct api_request *request,
+                               const struct api_submit *submit)
+{
+    for (size_t i = 0; i < submit->branch_count; i++) {
+        if (find_participant(daemon, submit->branches[i].participant) == NULL) {
+            struct api_refusal refusal = {.rc = TPC_EINVAL};
+            (void)snprintf(refusal.field, sizeof refusal.field, "branches[%zu].participant", i);
+            (void)snprintf(refusal.detail, sizeof refusal.detail,
+                           "no participant is registered as '%s': GET /v1/participants lists "
+                           "them, PUT /v1/participants/NAME {\"url\": …} adds one",
+                           submit->branches[i].participant);
+            coord_refuse(request, &refusal);
+            return false;
+        }
+    }
+    return true;
+}
+
+static bool has_room(struct coord_daemon *daemon, struct api_request *request)
+{
+    if (daemon->in_flight >= daemon->settings->transactions_max) {
+        coord_unavailable(request, "as many transactions are in flight as are allowed "
+                                   "(--transactions-max); nothing was started");
+        daemon->stats.refused++;
+        return false;
+    }
+    if (daemon->waiters >= daemon->settings->waiters_max) {
+        coord_unavailable(request, "as many requests wait for a transaction as are allowed "
+                                   "(--waiters-max); nothing was started");
+        daemon->stats.refused++;
+        return false;
+    }
+    return true;
+}
+
+/* One-phase commit leaves the coordinator without a record: only where nobody can ask about the
+ * transaction later, by key or by an id told before its outcome. */
+static bool may_be_one_phase(const struct api_submit *submit, const struct wish *wish)
+{
+    return submit->branch_count == 1 && !wish->has_key && !wish->async && !wish->has_wait;
+}
+
+static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *submit,
+                                const struct wish *wish, const struct tpc_id *digest)
+{
+    struct coord_xact *xact = coord_xact_new(daemon, (unsigned)submit->branch_count);
+    if (xact == NULL) {
+        return NULL;
+    }
+    coord_init(xact->fsm, xact->branch_count, may_be_one_phase(submit, wish));
+    xact->began_us = tpc_clock_wall_us();
+    xact->began_mono_us = tpc_clock_mono_us();
+    xact->timeout_ms = submit->timeout_ms;
+    xact->deadline_ms = tpc_clock_mono_ms() + submit->timeout_ms;
+    xact->ack = submit->ack;
+    xact->isolation = submit->isolation;
+    xact->label = submit->label;
+    submit->label = NULL;
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        struct api_submit_branch *from = &submit->branches[i];
+        xact->branches[i].member = find_participant(daemon, from->participant);
+        xact->branches[i].statements = from->statements;
+        xact->branches[i].statements_size = from->statements_size;
+        from->statements = NULL;
+    }
+    tpc_id_gen_next(&daemon->ids, xact->began_us / 1000, &xact->id);
+    xact->gtid = xact->id;
+    if (coord_xact_add(xact) != TPC_OK ||
+        (wish->has_key && coord_key_set(xact, wish->key, strlen(wish->key), digest) != TPC_OK)) {
+        coord_halt("out of memory while a transaction began", NULL);
+    }
+    return xact;
+}
+
+void coord_submit(void *arg, struct api_request *request, const char *const args[])
+{
+    struct coord_daemon *daemon = arg;
+    const struct coord_settings *settings = daemon->settings;
+    struct api_codec_limits limits = {.branches = settings->branches_max,
+                                      .statements = settings->statements_max,
+                                      .params = 32766,
+                                      .timeout_ms_max = settings->timeout_max_ms,
+                                      .timeout_ms_default = settings->timeout_ms};
+    struct wish wish = {0};
+    struct api_submit submit = {0};
+    struct api_refusal refusal = {0};
+    struct tpc_id digest;
+    size_t size;
+    const char *body = api_request_body(request, &size);
+    (void)args;
+    if (!parse_wish(request, &wish)) {
+        return;
+    }
+    tpc_digest(body, size, &digest);
+    if (replay(daemon, request, &wish, &digest)) {
+        return;
+    }
+    if (api_submit_decode(body, size, &limits, &submit, &refusal) != TPC_OK) {
+        coord_refuse(request, &refusal);
+        return;
+    }
+    if (check_participants(daemon, request, &submit) && has_room(daemon, request)) {
+        struct coord_xact *xact = build(daemon, &submit, &wish, &digest);
+        if (xact == NULL) {
+            coord_unavailable(request, "out of memory; nothing was started");
+        } else {
+            coord_xact_start(xact);
+            wait_or_answer(xact, request, &wish, false);
+        }
+    }
+    api_submit_done(&submit);
+}

@@ -1,0 +1,302 @@
+/* The table of transactions: those in flight, and those that ended within the retention time. */
+#include "coordinator/daemon.h"
+
+#include "base/clock.h"
+#include "base/tpc_assert.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+enum { RETENTION_TICK_MS = 1000, RETENTION_STEP_MAX = 5000 };
+
+struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_count)
+{
+    struct coord_xact *xact = calloc(1, sizeof *xact);
+    if (xact == NULL) {
+        return NULL;
+    }
+    xact->fsm = calloc(1, coord_size(branch_count));
+    xact->branches = calloc(branch_count, sizeof *xact->branches);
+    if (xact->fsm == NULL || xact->branches == NULL) {
+        free(xact->fsm);
+        free(xact->branches);
+        free(xact);
+        return NULL;
+    }
+    xact->daemon = daemon;
+    xact->branch_count = branch_count;
+    xact->cause_branch = -1;
+    for (unsigned i = 0; i < branch_count; i++) {
+        xact->branches[i].xact = xact;
+        xact->branches[i].index = (uint8_t)i;
+    }
+    coord_init(xact->fsm, branch_count, false);
+    return xact;
+}
+
+/* Ids only grow, so the place is at or near the end. */
+static void insert_by_id(struct coord_daemon *daemon, struct coord_xact *xact)
+{
+    struct coord_xact *after = daemon->xacts != NULL ? daemon->xacts->prev : NULL;
+    while (after != NULL && tpc_id_compare(&after->id, &xact->id) > 0) {
+        after = after == daemon->xacts ? NULL : after->prev;
+    }
+    if (after == NULL) {
+        DL_PREPEND(daemon->xacts, xact);
+    } else {
+        DL_APPEND_ELEM(daemon->xacts, after, xact);
+    }
+}
+
+enum tpc_rc coord_xact_add(struct coord_xact *xact)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    HASH_ADD(hh_id, daemon->by_id, id, sizeof xact->id, xact);
+    HASH_ADD(hh_gtid, daemon->by_gtid, gtid, sizeof xact->gtid, xact);
+    insert_by_id(daemon, xact);
+    daemon->in_flight++;
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        xact->branches[i].member->users++;
+    }
+    return TPC_OK;
+}
+
+void coord_xact_regtid(struct coord_xact *xact, const struct tpc_id *gtid)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    HASH_DELETE(hh_gtid, daemon->by_gtid, xact);
+    xact->gtid = *gtid;
+    HASH_ADD(hh_gtid, daemon->by_gtid, gtid, sizeof xact->gtid, xact);
+}
+
+struct coord_xact *coord_xact_find(struct coord_daemon *daemon, const struct tpc_id *id)
+{
+    struct coord_xact *xact;
+    HASH_FIND(hh_id, daemon->by_id, id, sizeof *id, xact);
+    return xact;
+}
+
+struct coord_xact *coord_xact_by_gtid(struct coord_daemon *daemon, const struct tpc_id *gtid)
+{
+    struct coord_xact *xact;
+    HASH_FIND(hh_gtid, daemon->by_gtid, gtid, sizeof *gtid, xact);
+    return xact;
+}
+
+static size_t results_size(const struct coord_xact *xact)
+{
+    size_t size = 0;
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        size += xact->branches[i].results_size;
+    }
+    return size;
+}
+
+static void drop_results(struct coord_xact *xact)
+{
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        free(xact->branches[i].results);
+        xact->branches[i].results = NULL;
+        xact->branches[i].results_size = 0;
+    }
+    xact->daemon->results_kept -= xact->results_kept;
+    xact->results_kept = 0;
+}
+
+/* What was answered may be asked for again: results stay as long as there is room for them. */
+static void keep_results(struct coord_xact *xact)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    xact->results_kept = results_size(xact);
+    daemon->results_kept += xact->results_kept;
+    if (daemon->results_oldest == NULL) {
+        daemon->results_oldest = xact;
+    }
+    while (daemon->results_kept > daemon->settings->results_max_bytes) {
+        drop_results(daemon->results_oldest);
+        if (daemon->results_oldest == xact) {
+            break;
+        }
+        daemon->results_oldest = daemon->results_oldest->ended_next;
+    }
+}
+
+void coord_xact_mark_ended(struct coord_xact *xact)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    TPC_ASSERT(!xact->ended);
+    xact->ended = true;
+    xact->ended_ms = tpc_clock_mono_ms();
+    daemon->in_flight--;
+    daemon->ended_count++;
+    DL_APPEND2(daemon->ended, xact, ended_prev, ended_next);
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        xact->branches[i].member->users--;
+        free(xact->branches[i].statements);
+        xact->branches[i].statements = NULL;
+        xact->branches[i].statements_size = 0;
+    }
+    keep_results(xact);
+}
+
+void coord_xact_set_cause(struct coord_xact *xact, int branch, enum api_cause_code code,
+                          const char *detail)
+{
+    if (xact->cause.code != API_CAUSE_NONE) {
+        return; /* the first one decided */
+    }
+    xact->cause.code = code;
+    xact->cause.statement = -1;
+    xact->cause.detail = detail != NULL ? strdup(detail) : NULL;
+    xact->cause_branch = branch;
+}
+
+/* ---- Idempotency keys ---- */
+
+enum tpc_rc coord_key_set(struct coord_xact *xact, const char *text, size_t size,
+                          const struct tpc_id *digest)
+{
+    struct coord_key *key = calloc(1, sizeof *key);
+    if (key == NULL || (key->text = strndup(text, size)) == NULL) {
+        free(key);
+        return TPC_ENOMEM;
+    }
+    key->digest = *digest;
+    key->xact = xact;
+    xact->key = key;
+    struct coord_key *old;
+    HASH_FIND_STR(xact->daemon->keys, key->text, old);
+    if (old != NULL) { /* an older log may hold a key twice when the first use aborted */
+        HASH_DEL(xact->daemon->keys, old);
+        old->xact->key = NULL;
+        free(old->text);
+        free(old);
+    }
+    HASH_ADD_KEYPTR(hh, xact->daemon->keys, key->text, strlen(key->text), key);
+    return TPC_OK;
+}
+
+void coord_key_drop(struct coord_xact *xact)
+{
+    if (xact->key != NULL) {
+        HASH_DEL(xact->daemon->keys, xact->key);
+        free(xact->key->text);
+        free(xact->key);
+        xact->key = NULL;
+    }
+}
+
+/* ---- The end ---- */
+
+void coord_xact_remove(struct coord_xact *xact)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    TPC_ASSERT(xact->ended && xact->waiters == NULL && !xact->forcing);
+    if (daemon->results_oldest == xact) {
+        daemon->results_oldest = xact->ended_next;
+    }
+    drop_results(xact);
+    coord_key_drop(xact);
+    HASH_DELETE(hh_id, daemon->by_id, xact);
+    HASH_DELETE(hh_gtid, daemon->by_gtid, xact);
+    DL_DELETE(daemon->xacts, xact);
+    DL_DELETE2(daemon->ended, xact, ended_prev, ended_next);
+    daemon->ended_count--;
+    tpc_timer_cancel(&daemon->timers, &xact->timer);
+    api_cause_done(&xact->cause);
+    free(xact->label);
+    free(xact->branches);
+    free(xact->fsm);
+    free(xact);
+}
+
+static bool may_drop(const struct coord_daemon *daemon, const struct coord_xact *xact,
+                     uint64_t now_ms)
+{
+    if (xact->fsm->hazards != 0) {
+        return false; /* shown until somebody has dealt with it */
+    }
+    if (now_ms - xact->ended_ms >= daemon->settings->retention_ms) {
+        return true;
+    }
+    return daemon->ended_count > daemon->settings->retained_max && xact->key == NULL;
+}
+
+/* If we crash before the records are erased they are read again and erased a retention later. */
+static void erase(struct coord_daemon *daemon, struct tpc_id *take_gtids, size_t count)
+{
+    (void)coord_fp(COORD_FP_RETENTION_ERASE);
+    if (count == 0) {
+        free(take_gtids);
+    } else if (wal_log_submit_erase(daemon->log, take_gtids, count) != TPC_OK) {
+        return; /* the log is full: they are erased after the next start */
+    }
+}
+
+static void on_retention(struct tpc_timer *timer)
+{
+    struct coord_daemon *daemon = coord_container(timer, struct coord_daemon, retention);
+    uint64_t now_ms = tpc_clock_mono_ms();
+    struct tpc_id *gtids = calloc(RETENTION_STEP_MAX, sizeof *gtids);
+    size_t count = 0, seen = 0;
+    for (struct coord_xact *xact = daemon->ended, *next; gtids != NULL && xact != NULL;
+         xact = next) {
+        next = xact->ended_next;
+        if (++seen > RETENTION_STEP_MAX) {
+            break;
+        }
+        if (may_drop(daemon, xact, now_ms)) {
+            if (xact->logged) {
+                gtids[count++] = xact->gtid;
+            }
+            coord_xact_remove(xact);
+        } else if (now_ms - xact->ended_ms < daemon->settings->retention_ms &&
+                   daemon->ended_count <= daemon->settings->retained_max) {
+            break;
+        }
+    }
+    erase(daemon, gtids, count);
+    tpc_timer_arm(&daemon->timers, timer,
+                  now_ms + (seen > RETENTION_STEP_MAX ? 10 : RETENTION_TICK_MS));
+}
+
+void coord_retention_start(struct coord_daemon *daemon)
+{
+    daemon->retention.fire = on_retention;
+    tpc_timer_arm(&daemon->timers, &daemon->retention, tpc_clock_mono_ms() + RETENTION_TICK_MS);
+}
+
+/* ---- Records ---- */
+
+void coord_record_fill(const struct coord_xact *xact, struct coord_record *out)
+{
+    memset(out, 0, sizeof *out);
+    out->gtid = xact->gtid;
+    out->id = xact->id;
+    out->commit = coord_outcome(xact->fsm) != COORD_ABORT;
+    out->began_us = xact->began_us;
+    out->ended_us = tpc_clock_wall_us();
+    out->attempts = xact->attempts;
+    out->one_phase = xact->fsm->one_phase;
+    out->label = xact->label;
+    out->label_size = xact->label != NULL ? strlen(xact->label) : 0;
+    if (xact->key != NULL) {
+        out->has_key = true;
+        out->key = xact->key->text;
+        out->key_size = strlen(xact->key->text);
+        out->body_digest = xact->key->digest;
+    }
+    out->branch_count = xact->branch_count;
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        const struct coord_branch *branch = &xact->fsm->branches[i];
+        out->branches[i] = (struct coord_record_branch){
+            .name = xact->branches[i].member->name,
+            .name_size = strlen(xact->branches[i].member->name),
+            .participant = branch->participant,
+            .vote = (enum coord_vote)branch->vote,
+            .end = (xact->fsm->hazards & TPC_BIT(i)) != 0 ? (enum coord_end)branch->end
+                                                          : COORD_END_NONE,
+        };
+    }
+}
