@@ -111,7 +111,7 @@ enum tpc_rc coord_member_write(struct tpc_buf *out, enum wal_kind kind,
 static enum tpc_rc bad(const struct wal_record *log_record, struct tpc_err *reterr, const char *why)
 {
     char gtid[TPC_ID_TEXT];
-    return tpc_fail(reterr, TPC_ECORRUPT, "log record of kind %d of transaction %s: %s",
+    return tpc_fail(reterr, TPC_ECORRUPT, "the log's record of kind %d of transaction %s: %s",
                     (int)log_record->kind, tpc_id_format(&log_record->gtid, gtid), why);
 }
 
