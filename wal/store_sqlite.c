@@ -9,10 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-enum {
-    CHECKPOINT_FRAMES = 4000
-}; /* 16 MiB: rare enough to cost little, small enough to start fast */
-
 static const char *const statement_sql[WAL_SQLITE_STATEMENTS] = {
     [WAL_SQLITE_BEGIN] = "BEGIN IMMEDIATE",
     [WAL_SQLITE_COMMIT] = "COMMIT",
@@ -121,7 +117,7 @@ static int on_commit(void *arg, sqlite3 *db, const char *name, int frames)
 
     (void)db;
     (void)name;
-    log->journal_frames = frames;
+    log->journal_pages = (uint32_t)frames;
     return SQLITE_OK;
 }
 
@@ -227,7 +223,7 @@ static enum tpc_rc sqlite_append(struct wal_store *store, const struct wal_entry
                       reterr);
     }
     /* These records are durable whatever becomes of the checkpoint; only later ones fail then. */
-    if (log->journal_frames > CHECKPOINT_FRAMES && !checkpoint(log)) {
+    if (log->journal_pages >= log->checkpoint_pages && !checkpoint(log)) {
         (void)poison_by_sqlite(log, "checkpoint", NULL);
     }
     return TPC_OK;
@@ -243,11 +239,13 @@ static enum tpc_rc sqlite_erase(struct wal_store *store, const struct tpc_id *gt
 
 /* ---- reading ---- */
 
+/* Sizes, checksum, and the same transaction in the column. */
 static bool record_is_whole(const uint8_t *data, size_t size, const void *gtid, size_t gtid_size)
 {
     uint32_t crc = 0;
 
-    if (data == NULL || size < WAL_RECORD_MIN || gtid_size != sizeof(struct tpc_id) ||
+    if (data == NULL || gtid == NULL || size < WAL_RECORD_MIN ||
+        gtid_size != sizeof(struct tpc_id) ||
         memcmp(data + WAL_RECORD_GTID_OFFSET, gtid, gtid_size) != 0) {
         return false;
     }
@@ -255,6 +253,33 @@ static bool record_is_whole(const uint8_t *data, size_t size, const void *gtid, 
         crc |= (uint32_t)data[size - sizeof crc + i] << (8 * i);
     }
     return crc == wal_crc32c(data, size - sizeof crc);
+}
+
+/* What SQLite found in one step. @last_lsn is that of the row before. */
+static enum tpc_rc check_row(const struct wal_sqlite *log, sqlite3_stmt *rows, uint64_t last_lsn,
+                             struct tpc_err *reterr)
+{
+    const uint64_t lsn = (uint64_t)sqlite3_column_int64(rows, 0);
+    const void *gtid = sqlite3_column_blob(rows, 1);
+    const void *data = sqlite3_column_blob(rows, 2);
+
+    if ((gtid == NULL || data == NULL) && sqlite3_errcode(log->db) == SQLITE_NOMEM) {
+        return wal_sqlite_fail(log, "read", reterr);
+    }
+    if (!record_is_whole(data, (size_t)sqlite3_column_bytes(rows, 2), gtid,
+                         (size_t)sqlite3_column_bytes(rows, 1))) {
+        return tpc_fail(reterr, TPC_ECORRUPT,
+                        "%s/log.db is damaged (the checksum of record %" PRIu64
+                        " is wrong): " WAL_SQLITE_RESTORE,
+                        log->path, lsn);
+    }
+    if (lsn <= last_lsn || lsn > INT64_MAX) {
+        return tpc_fail(reterr, TPC_ECORRUPT,
+                        "%s/log.db is damaged (record %" PRIu64 " comes after record %" PRIu64
+                        "): " WAL_SQLITE_RESTORE,
+                        log->path, lsn, last_lsn);
+    }
+    return TPC_OK;
 }
 
 static enum tpc_rc sqlite_scan(struct wal_store *store,
@@ -265,39 +290,30 @@ static enum tpc_rc sqlite_scan(struct wal_store *store,
     struct wal_sqlite *log = (struct wal_sqlite *)store;
     sqlite3_stmt *rows = NULL;
     enum tpc_rc rc = TPC_OK;
-    int code;
+    uint64_t lsn = 0;
 
     if (sqlite3_prepare_v2(log->db, "SELECT lsn, gtid, data FROM record ORDER BY lsn", -1, &rows,
                            NULL) != SQLITE_OK) {
         return wal_sqlite_fail(log, "read", reterr);
     }
-    do {
+    while (rc == TPC_OK) {
         if (tpc_fp_hit(log->failpoints.scan)) {
             rc = tpc_fail(reterr, TPC_EIO, "cannot read %s/log.db: the failpoint says so",
                           log->path);
             break;
         }
-        code = sqlite3_step(rows);
-        if (code == SQLITE_DONE) {
-            break;
-        }
+        const int code = sqlite3_step(rows);
         if (code != SQLITE_ROW) {
-            rc = wal_sqlite_fail(log, "read", reterr);
+            rc = code == SQLITE_DONE ? TPC_OK : wal_sqlite_fail(log, "read", reterr);
             break;
         }
-        const uint64_t lsn = (uint64_t)sqlite3_column_int64(rows, 0);
-        const void *data = sqlite3_column_blob(rows, 2);
-        const size_t size = (size_t)sqlite3_column_bytes(rows, 2);
-        if (!record_is_whole(data, size, sqlite3_column_blob(rows, 1),
-                             (size_t)sqlite3_column_bytes(rows, 1))) {
-            rc = tpc_fail(reterr, TPC_ECORRUPT,
-                          "%s/log.db is damaged (the checksum of record %" PRIu64
-                          " is wrong): " WAL_SQLITE_RESTORE,
-                          log->path, lsn);
-            break;
+        rc = check_row(log, rows, lsn, reterr);
+        if (rc == TPC_OK) {
+            lsn = (uint64_t)sqlite3_column_int64(rows, 0);
+            rc = visit(arg, lsn, sqlite3_column_blob(rows, 2),
+                       (size_t)sqlite3_column_bytes(rows, 2), reterr);
         }
-        rc = visit(arg, lsn, data, size, reterr);
-    } while (rc == TPC_OK);
+    }
     (void)sqlite3_finalize(rows);
     return rc;
 }

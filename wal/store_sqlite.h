@@ -44,7 +44,7 @@ struct wal_sqlite {
     sqlite3_stmt *statements[WAL_SQLITE_STATEMENTS];
     struct wal_failpoints failpoints;
     sqlite3_int64 last_lsn;
-    int journal_frames;
+    uint32_t checkpoint_pages, journal_pages;
     struct tpc_err failure; /* poisoned when its rc is not TPC_OK */
 
     /* The journal's methods with our xSync before SQLite's own, for the failpoint in between. */

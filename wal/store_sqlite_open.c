@@ -18,6 +18,8 @@
 #include <sys/stat.h>
 
 enum { FORMAT = 1 };
+/* 16 MiB: rare enough to cost little, small enough to start fast. */
+enum { CHECKPOINT_PAGES = 4000 };
 
 static const char settings_sql[] = "PRAGMA locking_mode=EXCLUSIVE;"
                                    "PRAGMA cell_size_check=ON;"
@@ -232,7 +234,9 @@ static enum tpc_rc read_meta(struct wal_sqlite *log, struct meta *ret_meta, stru
         ret_meta->file.generation = (uint64_t)sqlite3_column_int64(row, 3);
         ret_meta->wal_follows = sqlite3_column_int(row, 5) != 0;
         log->last_lsn = sqlite3_column_int64(row, 6);
-    } else if (code != SQLITE_DONE && (code & 0xff) != SQLITE_ERROR) {
+    }
+    if ((code != SQLITE_ROW && code != SQLITE_DONE && (code & 0xff) != SQLITE_ERROR) ||
+        (!good && sqlite3_errcode(log->db) == SQLITE_NOMEM)) {
         rc = wal_sqlite_fail(log, "read", reterr);
     }
     (void)sqlite3_finalize(row);
@@ -383,6 +387,8 @@ enum tpc_rc wal_open(const struct wal_options *options, struct wal_store **ret_s
     if (log != NULL) {
         log->lock_fd = -1;
         log->failpoints = options->failpoints;
+        log->checkpoint_pages =
+            options->checkpoint_pages > 0 ? options->checkpoint_pages : CHECKPOINT_PAGES;
         log->path = strdup(options->directory);
     }
     if (log == NULL || log->path == NULL) {

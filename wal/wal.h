@@ -70,6 +70,8 @@ struct wal_options {
     const char *directory; /* created (0700) when missing */
     const char *role;      /* "coordinator" or "participant": a log of the other role is refused */
     struct wal_failpoints failpoints;
+    uint32_t
+        checkpoint_pages; /* log.db-wal is copied to log.db when it has as many; default 4000 */
 };
 
 /* Open or create the SQLite store in @options->directory: DIR/LOCK (flock: TPC_EBUSY names the
