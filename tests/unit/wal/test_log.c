@@ -212,7 +212,7 @@ static void test_log__nothing_is_told_before_poll(void **state)
 static void group_of_64(void)
 {
     struct wal_stats stats;
-    char word[8];
+    char word[16];
     char expected[WORDS_MAX] = " 00";
 
     submit("00", true);
