@@ -115,13 +115,12 @@ static bool parse_action(const char *text, size_t length, struct part *part)
 static enum tpc_rc parse_part(const char *text, size_t length, struct part *part,
                               struct tpc_err *reterr)
 {
-    *part = (struct part){0};
+    *part = (struct part){.name = text};
     const char *equals = memchr(text, '=', length);
     if (equals == NULL) {
         return tpc_fail(reterr, TPC_EINVAL, "failpoint \"%.*s\": expected NAME=ACTION", (int)length,
                         text);
     }
-    part->name = text;
     part->name_length = (size_t)(equals - text);
     trim(&part->name, &part->name_length);
     const char *action = equals + 1;

@@ -15,7 +15,7 @@
 enum {
     GATHER_BYTES = 64 * 1024,     /* more than this is written without waiting for a flush */
     HELD_MAX_BYTES = 1024 * 1024, /* with stderr stuck, lines beyond this are lost */
-    STUCK_WAIT_MS = 1000,
+    LAST_WAIT_MS = 1000,
 };
 
 static const char *const level_names[] = {
@@ -211,9 +211,9 @@ static bool gather(enum tpc_log_level level, const char *evt, const struct tpc_k
     return true;
 }
 
-/* Write what is gathered; under lock. A stderr that takes nothing for a second keeps the rest for
- * the next time; one that is closed loses it, for there is nobody to tell. */
-static void write_out(void)
+/* Write what is gathered; under lock. A full stderr that takes nothing for @wait_ms leaves the rest
+ * for the next time; one that is closed loses all, for there is nobody to tell. */
+static void write_out(int wait_ms)
 {
     size_t done = 0;
     while (done < gathered.size) {
@@ -222,7 +222,7 @@ static void write_out(void)
             done += (size_t)n;
         } else if (errno == EAGAIN) {
             struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-            if (poll(&fd, 1, STUCK_WAIT_MS) == 0) {
+            if (poll(&fd, 1, wait_ms) == 0) {
                 break;
             }
         } else if (errno != EINTR) {
@@ -245,7 +245,7 @@ void tpc_log_write(enum tpc_log_level level, const char *evt, const struct tpc_k
     }
     lost_lines += gather(level, evt, pairs) ? 0 : 1;
     if (level >= TPC_LOG_WARN || gathered.size >= GATHER_BYTES) {
-        write_out();
+        write_out(0);
     }
     pthread_mutex_unlock(&lock);
     errno = saved_errno;
@@ -255,15 +255,15 @@ void tpc_log_flush(void)
 {
     int saved_errno = errno;
     pthread_mutex_lock(&lock);
-    write_out();
+    write_out(0);
     pthread_mutex_unlock(&lock);
     errno = saved_errno;
 }
 
-void tpc_log_flush_dying(void)
+void tpc_log_flush_last(void)
 {
     if (pthread_mutex_trylock(&lock) == 0) {
-        write_out();
+        write_out(LAST_WAIT_MS);
         pthread_mutex_unlock(&lock);
     }
 }

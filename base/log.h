@@ -3,7 +3,9 @@
  *   evt=txn.move gtid=0199… from=PREPARING to=LOGGING cause=VOTE_YES participant=west
  *
  * Lines are gathered and written by tpc_log_flush (drivers call it once a loop turn); warnings and
- * errors are written at once, with all that was gathered before them. Thread-safe. Only drivers
+ * errors are written at once, with all that was gathered before them. A non-blocking stderr that
+ * is full is not waited for: up to 1 MiB is held back, and `evt=log.lost lines=…` tells of lines
+ * beyond that. Thread-safe. Only drivers
  * and mains log; library code returns errors. */
 #ifndef ASSENT_BASE_LOG_H
 #define ASSENT_BASE_LOG_H
@@ -34,8 +36,9 @@ void tpc_log_setup(enum tpc_log_level level, enum tpc_log_format format);
 bool tpc_log_enabled(enum tpc_log_level level);
 void tpc_log_write(enum tpc_log_level level, const char *evt, const struct tpc_kv *pairs);
 void tpc_log_flush(void);
-/* As tpc_log_flush, but gives up rather than wait for a lock: for a process about to abort. */
-void tpc_log_flush_dying(void);
+/* For a process about to end, even one about to abort: waits up to a second for a stderr that takes
+ * nothing, but for no lock. */
+void tpc_log_flush_last(void);
 
 /* "debug" "info" "warn" "error"; "logfmt" "json". False leaves the result untouched. */
 TPC_NODISCARD bool tpc_log_parse_level(const char *text, enum tpc_log_level *ret_level);

@@ -20,7 +20,7 @@ enum tpc_rc tpc_timers_reserve(struct tpc_timers *timers, size_t count)
     if (count <= timers->capacity) {
         return TPC_OK;
     }
-    struct tpc_timer **heap = reallocarray(timers->heap, count, sizeof *heap);
+    struct tpc_timer **heap = reallocarray(timers->heap, count, sizeof(struct tpc_timer *));
     if (heap == NULL) {
         return TPC_ENOMEM;
     }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -204,9 +205,10 @@ static size_t drain(int fd, char *out, size_t size)
     return got;
 }
 
-static void test_log__a_stuck_reader_gets_the_rest_later(void **state)
+static void test_log__a_stuck_reader_gets_the_rest_later_and_hears_of_losses(void **state)
 {
     (void)state;
+    enum { BIG_LINES = 300 };
     static char text[4 * 1024 * 1024];
     static char filler[4000];
     memset(filler, 'f', sizeof filler - 1);
@@ -216,19 +218,34 @@ static void test_log__a_stuck_reader_gets_the_rest_later(void **state)
     tpc_log_setup(TPC_LOG_INFO, TPC_LOG_LOGFMT);
     int saved = dup(STDERR_FILENO);
     dup2(fds[1], STDERR_FILENO);
-    tpc_log(TPC_LOG_WARN, "big", tpc_kv_str("f", filler));
-    tpc_log(TPC_LOG_WARN, "stuck", tpc_kv_str("f", filler)); /* waits its second, then holds */
-    size_t got = drain(fds[0], text, sizeof text);
-    tpc_log_flush();
-    got += drain(fds[0], text + got, sizeof text - got);
+    for (int i = 0; i < BIG_LINES; i++) {
+        tpc_log(TPC_LOG_INFO, "big", tpc_kv_int("n", i), tpc_kv_str("f", filler));
+    }
+    size_t got = 0;
+    size_t more;
+    while (tpc_log_flush(), (more = drain(fds[0], text + got, sizeof text - got)) > 0) {
+        got += more;
+    }
+    tpc_log(TPC_LOG_WARN, "after", tpc_kv_int("n", 1));
+    got += drain(fds[0], text + got, sizeof text - 1 - got);
     dup2(saved, STDERR_FILENO);
     close(saved);
     close(fds[0]);
     close(fds[1]);
     text[got] = '\0';
-    assert_non_null(strstr(text, "evt=big f=fff"));
-    assert_non_null(strstr(text, "evt=stuck f=fff"));
-    assert_int_equal(text[got - 1], '\n');
+    uint64_t lost = 0;
+    int whole = 0;
+    char *rest = NULL;
+    for (char *line = strtok_r(text, "\n", &rest); line; line = strtok_r(NULL, "\n", &rest)) {
+        int n;
+        sscanf(line, "ts=%*s level=warn evt=log.lost lines=%" SCNu64, &lost);
+        if (sscanf(line, "ts=%*s level=info evt=big n=%d f=", &n) == 1) {
+            assert_int_equal(n, whole++);
+            assert_string_equal(strstr(line, " f=") + 3, filler);
+        }
+    }
+    assert_in_range(whole, 200, BIG_LINES - 1);
+    assert_int_equal(whole + (int)lost, BIG_LINES);
 }
 
 static void test_log_parse__knows_its_words(void **state)
@@ -277,7 +294,7 @@ int main(void)
         cmocka_unit_test(test_log__gathers_until_flush_or_warning),
         cmocka_unit_test(test_log__keeps_errno),
         cmocka_unit_test(test_log__threads_write_whole_lines),
-        cmocka_unit_test(test_log__a_stuck_reader_gets_the_rest_later),
+        cmocka_unit_test(test_log__a_stuck_reader_gets_the_rest_later_and_hears_of_losses),
         cmocka_unit_test(test_log_parse__knows_its_words),
         cmocka_unit_test(test_assert__tells_what_led_there_and_aborts),
     };
