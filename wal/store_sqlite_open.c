@@ -9,13 +9,14 @@
 #include "wal/directory.h"
 #include "wal/sqlite_journal.h"
 
-#include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { FORMAT = 1 };
 /* 16 MiB: rare enough to cost little, small enough to start fast. */
@@ -145,6 +146,16 @@ static enum tpc_rc insist(const struct wal_sqlite *log, const char *sql, const c
     return rc;
 }
 
+/* For its owner only, whatever the umask; SQLite gives log.db-wal the same mode. */
+static void make_private(const char *name)
+{
+    const int fd = open(name, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    if (fd >= 0) {
+        (void)close(fd); /* SQLite says what is wrong when it could not be made */
+    }
+}
+
 static enum tpc_rc open_database(struct wal_sqlite *log, bool create, struct tpc_err *reterr)
 {
     char name[PATH_MAX];
@@ -153,6 +164,9 @@ static enum tpc_rc open_database(struct wal_sqlite *log, bool create, struct tpc
     enum tpc_rc rc;
 
     (void)snprintf(name, sizeof name, "%s/log.db", log->path);
+    if (create) {
+        make_private(name);
+    }
     if (sqlite3_open_v2(name, &log->db, flags, NULL) != SQLITE_OK) {
         return wal_sqlite_fail(log, "open", reterr);
     }

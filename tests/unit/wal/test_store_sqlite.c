@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 static char scratch[SCRATCH_MAX];
@@ -241,6 +242,38 @@ static void test_store_sqlite__a_kill_at_each_point(void **state)
     assert_after_restart("a z a b z a b");
 }
 
+/* The system refuses to write on, as a full disk does. */
+static void run_out_of_room(const char *directory)
+{
+    const struct rlimit limit = {.rlim_cur = 65536, .rlim_max = 65536};
+    struct wal_store *store = must_open(directory);
+    char word[30000];
+    uint8_t written = 0;
+
+    memset(word, 'x', sizeof word - 1);
+    word[sizeof word - 1] = '\0';
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    must(append_word(store, 1, "a", true));
+    while (append_word(store, 2, word, true) == TPC_OK) {
+        assert_true(++written < 10);
+    }
+    assert_poisoned(store);
+}
+
+static void test_store_sqlite__no_room_poisons_and_keeps_what_was_told(void **state)
+{
+    struct wal_store *store;
+
+    (void)state;
+    in_another_process(run_out_of_room, scratch);
+    store = must_open(scratch);
+    assert_memory_equal(words_of(store), "a x", 3);
+    must(erase_all_of(store, 2));
+    store->ops->close(store);
+    assert_after_restart("a");
+}
+
 /* log.db-wal is copied and begun anew rather than growing for ever. */
 static void test_store_sqlite__the_journal_stays_bounded(void **state)
 {
@@ -279,6 +312,7 @@ int main(void)
         STORE_TEST(test_store_sqlite__an_error_after_the_force_poisons_and_the_row_is_there),
         STORE_TEST(test_store_sqlite__an_error_of_the_scan_is_an_error),
         STORE_TEST(test_store_sqlite__a_kill_at_each_point),
+        STORE_TEST(test_store_sqlite__no_room_poisons_and_keeps_what_was_told),
         STORE_TEST(test_store_sqlite__the_journal_stays_bounded),
     };
 

@@ -110,6 +110,7 @@ static void test_open__makes_the_directory_and_those_above_it(void **state)
     assert_int_equal(stat(in(scratch, "a/b/c"), &status), 0);
     assert_int_equal(status.st_mode & 0777, 0700);
     assert_int_equal(stat(in(scratch, "a/b/c/log.db"), &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0600);
 }
 
 static void test_open__each_start_is_a_new_generation(void **state)
