@@ -30,15 +30,14 @@ struct tpc_list {
 struct tpc_opt {
     const char *name; /* "admin-listen" */
     enum tpc_opt_type type;
+    bool secret;              /* hidden by --print-config (also the password in any URL value) */
+    char letter;              /* 'o' for -o; 0: none */
     size_t offset;            /* of the member in the caller's struct */
     const char *default_text; /* as on the command line; NULL: unset, 0 or false */
     const char *argument;     /* "ADDR", for --help */
     const char *help;
-    uint64_t min, max; /* for numbers; max 0: no upper bound */
-    bool secret;       /* hidden by --print-config (also the password in any URL value) */
-    /* The last two are mostly left out. */
     const char *yaml_name; /* "participants": a plural that file and environment take as well */
-    char letter;           /* 'o' for -o; 0: none */
+    uint64_t min, max;     /* for numbers; max 0: no upper bound */
 };
 
 struct tpc_config_result {
