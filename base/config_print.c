@@ -3,7 +3,6 @@
 #include "base/config_internal.h"
 
 #include <ctype.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { HELP_COLUMN = 28, HELP_WIDTH = 90 };
@@ -131,6 +130,13 @@ void tpc_config_print(const struct tpc_opt *options, const void *settings, FILE 
     }
 }
 
+/* Up to the next space, but a default stays with its word. */
+static size_t word_length(const char *text)
+{
+    size_t skip = strncmp(text, "(default ", 9) == 0 ? 9 : 0;
+    return skip + strcspn(text + skip, " ");
+}
+
 /* One entry: @flag on the left, and @text on the right, wrapped at spaces. */
 static void print_entry(const char *flag, const char *text, FILE *out)
 {
@@ -143,11 +149,11 @@ static void print_entry(const char *flag, const char *text, FILE *out)
         fprintf(out, "%*s", HELP_COLUMN - column, "");
         column = HELP_COLUMN;
         for (;;) {
-            size_t word = strcspn(text, " ");
+            size_t word = word_length(text);
             fwrite(text, 1, word, out);
             column += (int)word;
             text += word + strspn(text + word, " ");
-            if (*text == '\0' || column + 1 + (int)strcspn(text, " ") > HELP_WIDTH) {
+            if (*text == '\0' || column + 1 + (int)word_length(text) > HELP_WIDTH) {
                 break;
             }
             fputc(' ', out);
