@@ -80,8 +80,8 @@ static void print_verdict(const struct check *check, enum check_verdict verdict)
 {
     putchar('\n');
     cli_print_state(verdict_words[verdict]);
-    printf(": %zu committed and %zu aborted transactions, %zu participants", check->committed,
-           check->aborted, check->participant_count);
+    printf(": %zu committed, %zu aborted, %zu participant%s", check->committed, check->aborted,
+           check->participant_count, check->participant_count == 1 ? "" : "s");
     if (check->not_ended > 0) {
         printf(", %zu not ended", check->not_ended);
     }

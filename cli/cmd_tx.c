@@ -248,7 +248,7 @@ static enum cli_exit run_abort(const struct cli_call *call)
     struct cli_request request = {.method = "POST", .url = path.data};
     result = path.failed ? CLI_ERROR
                          : cli_remote_send(&remote, &peer, &request, &status, &txn, NULL, false);
-    if (result == CLI_OK && status != 200) {
+    if (result == CLI_OK && status != 200 && status != 202) {
         result = cli_complain_problem(&peer, status, txn);
     } else if (result == CLI_OK) {
         cli_print_txn(call, txn);

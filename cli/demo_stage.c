@@ -180,7 +180,7 @@ _Noreturn static void become(const struct cli_stage *stage, int output, const ch
     } else {
         execvp(words[0], argv);
     }
-    dprintf(STDERR_FILENO, "cannot run %s: %s\n", words[0], strerror(errno));
+    dprintf(STDERR_FILENO, "cannot run %s: %s; is it installed?\n", words[0], strerror(errno));
     _exit(127);
 }
 
