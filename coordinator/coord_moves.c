@@ -436,7 +436,9 @@ enum coord_state coord_on_log_pending(const struct coord_move *m)
 enum coord_state coord_on_log_end(const struct coord_move *m)
 {
     enum coord_end end = m->ev->commit ? COORD_END_COMMITTED : COORD_END_ABORTED;
-    uint64_t open = abort_pending(m->txn);
+    uint64_t without =
+        coord_voters(m->txn, COORD_VOTE_READ_ONLY) | coord_voters(m->txn, COORD_VOTE_NO);
+    uint64_t open = without_end(m->txn) & ~without;
     for (unsigned i = 0; i < m->txn->branch_count; i++) {
         if ((m->ev->branches & TPC_BIT(i)) != 0) {
             m->txn->branches[i].end = COORD_END_UNKNOWN;

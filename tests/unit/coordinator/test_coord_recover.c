@@ -142,6 +142,12 @@ static void test_coord_recover__one_phase_commit_needs_its_end_alone(void **stat
     assert_int_equal(world.txn.state, COORD_COMMITTED);
     assert_int_equal(world.txn.branches[0].vote, COORD_VOTE_READ_ONLY);
     assert_int_equal(world.txn.branches[0].end, COORD_END_NONE);
+
+    begin(1, true);
+    world.txn.branches[0].vote = COORD_VOTE_COMMITTED; /* known before the fold, or by it */
+    record.branches[0].vote = COORD_VOTE_COMMITTED;
+    assert_int_equal(fold(WAL_COORD_END, &record), TPC_OK);
+    assert_int_equal(world.txn.branches[0].end, COORD_END_COMMITTED);
 }
 
 static void test_coord_recover__hazards_of_an_abort_add_up(void **state)
