@@ -353,9 +353,17 @@ static void step(struct coord_xact *xact, const struct coord_event *event, const
     }
 }
 
+/* A one-phase prepare that still waits to be sent is dropped there: nobody has to be asked. */
+static bool is_undelivered(const struct coord_xact *xact, const struct coord_event *event)
+{
+    return (event->type == COORD_EV_TIMEOUT || event->type == COORD_EV_CLIENT_ABORT) &&
+           xact->fsm->one_phase && xact->fsm->state == COORD_PREPARING && !xact->branches[0].sent;
+}
+
 void coord_event(struct coord_xact *xact, const struct coord_event *event, const char *cause)
 {
-    step(xact, event, cause, NULL);
+    const struct coord_event undelivered = {.type = COORD_EV_UNREACHABLE};
+    step(xact, is_undelivered(xact, event) ? &undelivered : event, cause, NULL);
 }
 
 void coord_event_from(struct coord_xact *xact, enum coord_event_type type, unsigned branch,

@@ -111,7 +111,7 @@ static void on_answer_error(struct coord_xact *xact, const struct sent *sent,
 static void on_vote(struct coord_xact *xact, const struct sent *sent, struct api_answer *answer)
 {
     static const enum coord_event_type events[] = {
-        [API_VOTE_NONE] = COORD_EV_VOTE_NO,
+        [API_VOTE_NONE] = COORD_EV_LOST, /* an answer that leaves open what became of the work */
         [API_VOTE_YES] = COORD_EV_VOTE_YES,
         [API_VOTE_NO] = COORD_EV_VOTE_NO,
         [API_VOTE_READ_ONLY] = COORD_EV_VOTE_READ_ONLY,
@@ -124,8 +124,8 @@ static void on_vote(struct coord_xact *xact, const struct sent *sent, struct api
         branch->results_size = answer->results_size;
         answer->results = NULL;
     }
-    if (events[answer->vote] == COORD_EV_VOTE_NO && xact->cause.code == API_CAUSE_NONE &&
-        xact->fsm->state == COORD_PREPARING) {
+    bool failed = answer->vote == API_VOTE_NO || answer->vote == API_VOTE_NONE;
+    if (failed && xact->cause.code == API_CAUSE_NONE && xact->fsm->state == COORD_PREPARING) {
         xact->cause = answer->cause;
         xact->cause_branch = sent->branch;
         if (xact->cause.code == API_CAUSE_NONE) {
