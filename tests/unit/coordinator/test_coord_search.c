@@ -179,12 +179,12 @@ static void search_from(struct search *search, unsigned branch_count, bool one_p
             step_all(search, &node->seen, (enum coord_event_type)type);
         }
     }
-    struct node *node, *following;
-    HASH_ITER (hh, search->known, node, following) {
-        HASH_DEL(search->known, node);
+    HASH_CLEAR(hh, search->known);
+    while (search->queue != NULL) {
+        struct node *node = search->queue;
+        search->queue = node->next;
         free(node);
     }
-    search->known = search->queue = NULL;
 }
 
 static void test_coord_step__no_order_of_events_breaks_a_promise(void **state)
