@@ -14,10 +14,11 @@
 #include <utlist.h>
 
 enum {
-    /* Longer, and libmicrohttpd would not accept again after it was full. */
-    TICK_MS = 500,
+    /* How often deadlines are looked at. Longer than 500, and libmicrohttpd would not accept again
+     * after it was full. */
+    TICK_MS = 250,
     ROUNDS_MAX = 16,    /* of MHD_run in one loop turn */
-    OVER_PLACES = 32,   /* for connections beyond the limit, to tell them so */
+    OVER_PLACES = 64,   /* for connections beyond the limit, to tell them so */
     STOP_WAIT_MS = 500, /* for clients to take their last answers */
     STOP_POLL_MS = 10,
 };
@@ -109,7 +110,8 @@ static void set_defaults(struct api_server_options *options)
 static struct MHD_Daemon *start_daemon(struct api_server *server, int fd)
 {
     return MHD_start_daemon(
-        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, api_server_on_access, server,
+        MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ERROR_LOG, 0, NULL, NULL,
+        api_server_on_access, server, MHD_OPTION_EXTERNAL_LOGGER, api_server_on_log, server,
         MHD_OPTION_LISTEN_SOCKET, (MHD_socket)fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)(server->options.connections_max + OVER_PLACES), MHD_OPTION_NOTIFY_CONNECTION,
         api_server_conn_notify, server, MHD_OPTION_URI_LOG_CALLBACK, api_server_on_uri, server,

@@ -6,13 +6,58 @@
 #include <sys/socket.h>
 #include <utlist.h>
 
-enum { OVER_TIMEOUT_MS = 1000 }; /* beyond the limit a client must ask at once to be told so */
+enum {
+    OVER_TIMEOUT_MS = 250, /* beyond the limit a client must ask at once to be told so */
+    GRACE_MS = 250,        /* a connection younger than this may have a request on its way */
+};
 
 struct server_conn *api_server_conn_of(struct MHD_Connection *mhd)
 {
     const union MHD_ConnectionInfo *info =
         MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
     return info == NULL ? NULL : info->socket_context;
+}
+
+static void cut(struct api_server *server, struct server_conn *conn)
+{
+    /* MHD sees the end of the connection and closes it. */
+    (void)shutdown(conn->fd, SHUT_RDWR);
+    conn->deadline_ms = SERVER_NO_DEADLINE;
+    if (!conn->cut) {
+        conn->cut = true;
+        server->cut_count++;
+    }
+}
+
+void api_server_conn_idle(struct api_server *server, struct server_conn *conn, uint64_t patience_ms)
+{
+    conn->request = NULL;
+    conn->end_checked = false;
+    conn->idle_since_ms = api_server_now_ms(server);
+    conn->deadline_ms = conn->idle_since_ms + patience_ms;
+}
+
+/* Silent connections must not keep out those who have something to say: when all places are taken,
+ * the idle one that would be cut next makes room. */
+static bool is_full(struct api_server *server)
+{
+    struct server_conn *conn, *victim = NULL;
+
+    if (server->stats.connections - server->cut_count < server->options.connections_max) {
+        return false;
+    }
+    DL_FOREACH (server->conns, conn) {
+        if (conn->request == NULL && !conn->over && !conn->cut &&
+            api_server_now_ms(server) - conn->idle_since_ms >= GRACE_MS &&
+            (victim == NULL || conn->deadline_ms < victim->deadline_ms)) {
+            victim = conn;
+        }
+    }
+    if (victim == NULL) {
+        return true;
+    }
+    cut(server, victim);
+    return false;
 }
 
 static void conn_open(struct api_server *server, struct MHD_Connection *mhd, void **context)
@@ -24,17 +69,17 @@ static void conn_open(struct api_server *server, struct MHD_Connection *mhd, voi
 
     *context = conn;
     if (conn == NULL) {
-        /* No request can come of it: server_on_uri finds no connection and refuses. */
+        /* No request can come of it: api_server_on_uri finds no connection and refuses. */
         (void)shutdown(info->connect_fd, SHUT_RDWR);
         return;
     }
     conn->mhd = mhd;
     conn->fd = info->connect_fd;
-    conn->over = server->stats.connections >= server->options.connections_max;
+    conn->over = is_full(server);
     if (conn->over && patience_ms > OVER_TIMEOUT_MS) {
         patience_ms = OVER_TIMEOUT_MS;
     }
-    conn->deadline_ms = api_server_now_ms(server) + patience_ms;
+    api_server_conn_idle(server, conn, patience_ms);
     DL_APPEND(server->conns, conn);
     server->stats.connections++;
     server->stats.connections_total++;
@@ -51,6 +96,9 @@ static void conn_close(struct api_server *server, void **context)
     if (conn->linger) {
         api_server_linger(server, conn->fd);
     }
+    if (conn->cut) {
+        server->cut_count--;
+    }
     DL_DELETE(server->conns, conn);
     server->stats.connections--;
     free(conn);
@@ -66,21 +114,31 @@ void api_server_conn_notify(void *cls, struct MHD_Connection *mhd, void **contex
     }
 }
 
+/* A client may end its side together with its request. MHD then reads the request but not the end,
+ * and would wait for the next until the idle time-out. */
+static bool has_ended(struct server_conn *conn, uint64_t now_ms)
+{
+    char byte;
+    if (conn->request != NULL || conn->end_checked || conn->idle_since_ms == now_ms) {
+        return false;
+    }
+    conn->end_checked = true;
+    return recv(conn->fd, &byte, sizeof(byte), MSG_PEEK | MSG_DONTWAIT) == 0;
+}
+
 void api_server_conns_cut_late(struct api_server *server)
 {
     uint64_t now_ms = api_server_now_ms(server);
     struct server_conn *conn;
 
     DL_FOREACH (server->conns, conn) {
-        if (conn->deadline_ms > now_ms) {
+        if (conn->deadline_ms > now_ms && !has_ended(conn, now_ms)) {
             continue;
         }
         if (conn->request != NULL && conn->request->state == REQUEST_READING) {
             api_server_refuse_raw(conn, 408, "too-slow", "Request too slow",
                                   "the request was not whole in time; send it faster");
         }
-        /* MHD sees the end of the connection and closes it. */
-        (void)shutdown(conn->fd, SHUT_RDWR);
-        conn->deadline_ms = SERVER_NO_DEADLINE;
+        cut(server, conn);
     }
 }

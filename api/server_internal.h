@@ -19,9 +19,11 @@ struct server_conn {
     struct server_conn *prev, *next;
     struct MHD_Connection *mhd;
     int fd;
-    bool over;   /* came when all places were taken: refused at its first request */
-    bool linger; /* answered before it was read to its end: close it gently */
-    uint64_t deadline_ms;
+    bool over;        /* came when all places were taken: refused at its first request */
+    bool linger;      /* answered before it was read to its end: close it gently */
+    bool cut;         /* shut down; MHD will notice */
+    bool end_checked; /* since it became idle */
+    uint64_t idle_since_ms, deadline_ms;
     struct api_request *request; /* the one under way */
 };
 
@@ -77,6 +79,7 @@ struct api_server {
     struct api_request *spares;
     size_t spare_count, unanswered_count;
     size_t unfinished; /* answers that are not wholly sent */
+    size_t cut_count;  /* of conns */
     struct server_linger *lingering;
     size_t linger_count;
     struct api_server_stats stats;
@@ -106,6 +109,9 @@ uint64_t api_server_now_ms(const struct api_server *server);
 void api_server_conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
                             enum MHD_ConnectionNotificationCode code);
 struct server_conn *api_server_conn_of(struct MHD_Connection *mhd);
+/* @conn has no request: it must bring one, or is cut after @patience_ms. */
+void api_server_conn_idle(struct api_server *server, struct server_conn *conn,
+                          uint64_t patience_ms);
 void api_server_conns_cut_late(struct api_server *server);
 /* server_linger.c: read what a refused client still sends for a while, so that closing does not
  * reset the connection before the client has read its answer. Takes over a copy of @fd. */
@@ -119,6 +125,7 @@ enum MHD_Result api_server_on_access(void *cls, struct MHD_Connection *mhd, cons
                                      size_t *size, void **context);
 void api_server_on_completed(void *cls, struct MHD_Connection *mhd, void **context,
                              enum MHD_RequestTerminationCode code);
+void api_server_on_log(void *cls, const char *format, va_list args);
 void api_server_spares_free(struct api_server *server);
 
 /* server_target.c: split @request->target into path and query, decoding the query. The reason why

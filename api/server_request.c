@@ -5,12 +5,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <utlist.h>
 
 enum {
     SPARES_MAX = 256,
     SPARE_BODY_MAX = 64 * 1024, /* larger bodies are not kept for the next request */
     BODY_FIRST = 16 * 1024,     /* reserved on a client's word alone */
+    UINT64_DIGITS = 20,         /* so long a number may not fit */
 };
 
 /* ---- Storage: requests are reused, with the buffers they have grown ---- */
@@ -253,9 +255,48 @@ void api_server_on_completed(void *cls, struct MHD_Connection *mhd, void **conte
     if (request->state == REQUEST_ANSWERED) {
         server->unfinished--;
     }
-    request->conn->request = NULL;
-    request->conn->deadline_ms = api_server_now_ms(server) + server->options.idle_timeout_ms;
+    api_server_conn_idle(server, request->conn, server->options.idle_timeout_ms);
     request_recycle(server, request);
+}
+
+static void refuse_bad_length(struct api_request *request)
+{
+    const char *value = NULL;
+    size_t size = 0;
+
+    if (MHD_lookup_connection_value_n(request->mhd, MHD_HEADER_KIND, "Content-Length", 14, &value,
+                                      &size) != MHD_YES) {
+        return;
+    }
+    if (size == 0 || strspn(value, "0123456789") != size) {
+        api_server_refuse_raw(request->conn, 400, "malformed", "Malformed request",
+                              "Content-Length must be a number of bytes");
+    } else if (size >= UINT64_DIGITS) {
+        char detail[128];
+        describe_limit(detail, sizeof(detail), request->server);
+        api_server_refuse_raw(request->conn, 413, "too-large", "Body too large", detail);
+    } else {
+        return;
+    }
+    request->broken = true;
+    /* Nothing may follow: what MHD is about to say fails, and it closes. */
+    (void)shutdown(request->conn->fd, SHUT_WR);
+}
+
+/* MHD refuses a Content-Length that is no number before any of the other callbacks, and wrongly:
+ * it sends the head of its answer twice. Before, it writes to its log, and so it is caught here. */
+void api_server_on_log(void *cls, const char *format, va_list args)
+{
+    struct api_server *server = cls;
+    struct server_conn *conn;
+    (void)format, (void)args;
+
+    DL_FOREACH (server->conns, conn) {
+        struct api_request *request = conn->request;
+        if (request != NULL && !request->begun && !request->broken) {
+            refuse_bad_length(request);
+        }
+    }
 }
 
 /* ---- What the handler sees ---- */

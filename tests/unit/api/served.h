@@ -13,7 +13,7 @@ enum { SERVED_HELD_MAX = 64, PROBE_MAX = 256 * 1024 };
 struct served {
     struct api_server_options options; /* what is 0 gets the default */
     uv_loop_t loop;
-    uv_async_t quit;
+    uv_async_t quit, release; /* send: as served_stop begins; as POST /release */
     pthread_t thread;
     struct api_server *server;
     char url[80];
@@ -54,7 +54,7 @@ void probe(const struct served *served, const char *request, struct answer *answ
 void probe_get(const struct served *served, const char *path, struct answer *answer);
 void probe_post(const struct served *served, const char *path, const char *body,
                 struct answer *answer);
-/* A number in GET /stats. */
+/* A number in GET /stats, -1 when that was refused. */
 long probe_stat(const struct served *served, const char *name);
 /* Ask until it is @wanted, 5 s at most. */
 bool probe_stat_becomes(const struct served *served, const char *name, long wanted);
