@@ -97,6 +97,7 @@ struct part_resource_options {
     uint64_t generation;          /* of our log */
     bool foreign_keys;            /* default true */
     bool allow_unsafe_settings;
+    bool adopt;              /* take over a file that another participant id has wrapped */
     uint64_t result_max;     /* bytes of results a branch, default 4 MiB */
     uint64_t waiting_max;    /* branches waiting for locks, default 10000 */
     void (*wake)(void *arg); /* from any thread: poll has work */

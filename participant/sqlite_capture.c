@@ -1,0 +1,416 @@
+#include "base/clock.h"
+#include "participant/sqlite_internal.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define CHANGES_MAX_BYTES (64u << 20)
+#define OPS_BETWEEN_LOOKS 500 /* virtual machine instructions between two calls of on_progress */
+
+/* ---- Rows, as they change ---- */
+
+static bool out_of_memory(struct part_capture *capture)
+{
+    part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
+    return false;
+}
+
+typedef int read_value_fn(sqlite3 *db, int column, sqlite3_value **out);
+
+static const struct part_cell *copy_row(struct part_sqlite *sqlite, const struct part_table *table,
+                                        read_value_fn *read_value)
+{
+    struct part_capture *capture = &sqlite->capture;
+    struct part_cell *row =
+        part_arena_alloc(&capture->arena, (table->column_count + 1) * sizeof(*row));
+    for (size_t i = 0; row != NULL && i < table->column_count; i++) {
+        sqlite3_value *value = NULL;
+        if (read_value(sqlite->db, (int)i, &value) != SQLITE_OK ||
+            part_cell_copy(&capture->arena, value, &row[i]) != TPC_OK) {
+            row = NULL;
+        }
+    }
+    if (row == NULL) {
+        out_of_memory(capture);
+    }
+    return row;
+}
+
+static bool key_is_whole(struct part_capture *capture, const struct part_table *table,
+                         const struct part_cell *row)
+{
+    for (size_t i = 0; i < table->primary.count; i++) {
+        if (row[table->primary.columns[i]].type == PART_CELL_NULL) {
+            part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
+                        "a row of table %s has NULL in its primary key (%s): it cannot be told "
+                        "from others",
+                        table->name, table->columns[table->primary.columns[i]].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* The row called @name went from @before to @after. */
+static bool note(struct part_capture *capture, const struct part_table *table,
+                 const struct tpc_id *name, const struct part_cell *before,
+                 const struct part_cell *after)
+{
+    struct part_change *change = NULL;
+    HASH_FIND(hh, capture->by_row, name, sizeof(*name), change);
+    if (change != NULL) {
+        change->after = after;
+        return true;
+    }
+    change = part_arena_alloc(&capture->arena, sizeof(*change));
+    if (change == NULL) {
+        return out_of_memory(capture);
+    }
+    *change = (struct part_change){.name = *name, .table = table, .before = before, .after = after};
+    HASH_ADD(hh, capture->by_row, name, sizeof(change->name), change);
+    *(capture->last != NULL ? &capture->last->next : &capture->first) = change;
+    capture->last = change;
+    return true;
+}
+
+static bool note_rows(struct part_capture *capture, const struct part_table *table,
+                      const struct part_cell *before, const struct part_cell *after)
+{
+    struct tpc_id before_name, after_name;
+    if ((before != NULL && !key_is_whole(capture, table, before)) ||
+        (after != NULL && !key_is_whole(capture, table, after))) {
+        return false;
+    }
+    if ((before != NULL && part_lockset_row(table, before, &before_name) != TPC_OK) ||
+        (after != NULL && part_lockset_row(table, after, &after_name) != TPC_OK)) {
+        return out_of_memory(capture);
+    }
+    if (before != NULL && after != NULL && tpc_id_equal(&before_name, &after_name)) {
+        return note(capture, table, &before_name, before, after);
+    }
+    /* A row whose primary key changes is one row less and one row more. */
+    return (before == NULL || note(capture, table, &before_name, before, NULL)) &&
+           (after == NULL || note(capture, table, &after_name, NULL, after));
+}
+
+static bool note_change(struct part_sqlite *sqlite, int operation, const char *table_name)
+{
+    struct part_capture *capture = &sqlite->capture;
+    const struct part_table *table = part_schema_find(&sqlite->schema, table_name);
+    if (table == NULL) {
+        part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED, "table %s is not known here",
+                    table_name);
+        return false;
+    }
+    /* Foreign-key actions come here without having been judged by the authorizer. */
+    if (!part_stmts_may_write(table, &capture->refusal)) {
+        return false;
+    }
+    if (capture->arena.total > CHANGES_MAX_BYTES) {
+        part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
+                    "the branch changes too much: more than %u MiB of rows",
+                    CHANGES_MAX_BYTES >> 20);
+        return false;
+    }
+    const struct part_cell *before = NULL, *after = NULL;
+    if (operation != SQLITE_INSERT &&
+        (before = copy_row(sqlite, table, sqlite3_preupdate_old)) == NULL) {
+        return false;
+    }
+    if (operation != SQLITE_DELETE &&
+        (after = copy_row(sqlite, table, sqlite3_preupdate_new)) == NULL) {
+        return false;
+    }
+    return note_rows(capture, table, before, after);
+}
+
+static void on_preupdate(void *arg, sqlite3 *db, int operation, const char *database,
+                         const char *table, sqlite3_int64 old_rowid, sqlite3_int64 new_rowid)
+{
+    struct part_sqlite *sqlite = arg;
+    (void)database;
+    (void)old_rowid;
+    (void)new_rowid;
+    if (sqlite->capture.job == NULL || sqlite->capture.refusal.code != API_CAUSE_NONE) {
+        return;
+    }
+    if (!note_change(sqlite, operation, table)) {
+        sqlite3_interrupt(db);
+    }
+}
+
+/* Ends a statement that runs beyond the branch's time. */
+static int on_progress(void *arg)
+{
+    struct part_sqlite *sqlite = arg;
+    struct part_job *job = sqlite->capture.job;
+    if (job == NULL) {
+        return 0;
+    }
+    return atomic_load_explicit(&job->cancelled, memory_order_relaxed) ||
+           (job->deadline_ms != 0 && tpc_clock_mono_ms() >= job->deadline_ms);
+}
+
+void part_capture_init(struct part_sqlite *sqlite)
+{
+    sqlite3_preupdate_hook(sqlite->db, on_preupdate, sqlite);
+    sqlite3_progress_handler(sqlite->db, OPS_BETWEEN_LOOKS, on_progress, sqlite);
+}
+
+/* ---- Statements ---- */
+
+static void refuse_by_code(struct part_sqlite *sqlite, int rc)
+{
+    struct part_capture *capture = &sqlite->capture;
+    struct part_job *job = capture->job;
+    const char *words = sqlite3_errmsg(sqlite->db);
+    switch (rc & 0xff) {
+    case SQLITE_CONSTRAINT:
+        part_refuse(&capture->refusal, API_CAUSE_CONSTRAINT, "%s", words);
+        return;
+    case SQLITE_INTERRUPT:
+        if (atomic_load(&job->cancelled)) {
+            part_refuse(&capture->refusal, API_CAUSE_CLIENT_ABORT,
+                        "the branch was aborted while its statement ran");
+        } else {
+            part_refuse(&capture->refusal, API_CAUSE_TIMEOUT,
+                        "the time of the transaction ran out while the statement ran");
+        }
+        return;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        part_refuse(&capture->refusal, API_CAUSE_CONFLICT, "%s", words);
+        return;
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_NOMEM:
+    case SQLITE_CORRUPT:
+    case SQLITE_CANTOPEN:
+    case SQLITE_READONLY:
+    case SQLITE_PROTOCOL:
+        part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR, "%s", words);
+        return;
+    default:
+        part_refuse(&capture->refusal, API_CAUSE_SQL_ERROR, "%s", words);
+        return;
+    }
+}
+
+static bool within_result_max(struct part_sqlite *sqlite)
+{
+    struct part_capture *capture = &sqlite->capture;
+    if (capture->job->results.size > sqlite->options.result_max) {
+        part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
+                    "the results are larger than this participant's limit of %llu bytes; ask for "
+                    "fewer rows",
+                    (unsigned long long)sqlite->options.result_max);
+        return false;
+    }
+    return true;
+}
+
+/* Step to the end, writing what comes; *ret_rows: how many rows were returned. */
+static bool step_all(struct part_sqlite *sqlite, sqlite3_stmt *stmt, uint64_t *ret_rows)
+{
+    struct tpc_buf *out = &sqlite->capture.job->results;
+    bool has_rows = sqlite3_column_count(stmt) > 0;
+    if (has_rows) {
+        api_jw_key(out, "columns");
+        part_write_columns(out, stmt);
+        api_jw_key(out, "rows");
+        api_jw_open(out, '[');
+    }
+    uint64_t rows = 0;
+    int rc;
+    while ((rc = sqlite3_step(stmt)) == SQLITE_ROW) {
+        rows++;
+        part_write_row(out, stmt);
+        if (!within_result_max(sqlite)) {
+            return false;
+        }
+    }
+    if (rc != SQLITE_DONE) {
+        refuse_by_code(sqlite, rc);
+    }
+    /* The hook may have refused the very last row. */
+    if (sqlite->capture.refusal.code != API_CAUSE_NONE) {
+        return false;
+    }
+    if (has_rows) {
+        api_jw_close(out, ']');
+    }
+    *ret_rows = rows;
+    return true;
+}
+
+static bool meets_expectation(struct part_capture *capture, const struct api_statement *statement,
+                              uint64_t rows, bool read)
+{
+    if (!statement->has_expect ||
+        (rows >= statement->expect_min && rows <= statement->expect_max)) {
+        return true;
+    }
+    char expected[64];
+    if (statement->expect_min == statement->expect_max) {
+        (void)snprintf(expected, sizeof(expected), "%llu",
+                       (unsigned long long)statement->expect_min);
+    } else if (statement->expect_max == UINT64_MAX) {
+        (void)snprintf(expected, sizeof(expected), "at least %llu",
+                       (unsigned long long)statement->expect_min);
+    } else {
+        (void)snprintf(expected, sizeof(expected), "%llu to %llu",
+                       (unsigned long long)statement->expect_min,
+                       (unsigned long long)statement->expect_max);
+    }
+    part_refuse(&capture->refusal, API_CAUSE_EXPECTATION_FAILED,
+                "expected %s row(s), the statement %s %llu", expected,
+                read ? "returned" : "changed", (unsigned long long)rows);
+    return false;
+}
+
+static bool run_bound(struct part_sqlite *sqlite, const struct part_stmt *kept,
+                      const struct api_statement *statement)
+{
+    struct tpc_buf *out = &sqlite->capture.job->results;
+    uint64_t rows = 0;
+    api_jw_open(out, '{');
+    if (!step_all(sqlite, kept->stmt, &rows)) {
+        return false;
+    }
+    if (!kept->reads_only) {
+        rows = (uint64_t)sqlite3_changes64(sqlite->db);
+        api_jw_key(out, "rows_affected");
+        api_jw_u64(out, rows);
+        sqlite->capture.wrote = true;
+    }
+    api_jw_close(out, '}');
+    return within_result_max(sqlite) &&
+           meets_expectation(&sqlite->capture, statement, rows, kept->reads_only);
+}
+
+/* Tables that a serializable branch read stay as they are until it ends. */
+static bool lock_reads(struct part_sqlite *sqlite, const struct part_stmt *kept)
+{
+    struct part_capture *capture = &sqlite->capture;
+    if (capture->job->isolation != API_ISOLATION_SERIALIZABLE) {
+        return true;
+    }
+    if (kept->reads_virtual) {
+        part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
+                    "a serializable branch cannot read virtual tables: they cannot be locked");
+        return false;
+    }
+    for (size_t i = 0; i < kept->read_count; i++) {
+        if (part_lockset_add(capture, &kept->reads[i]->id, PART_LOCK_S) != TPC_OK) {
+            return out_of_memory(capture);
+        }
+    }
+    return true;
+}
+
+static bool run_statement(struct part_sqlite *sqlite, const struct api_statement *statement)
+{
+    struct part_capture *capture = &sqlite->capture;
+    struct part_stmt *kept = part_stmts_get(sqlite, statement->sql, &capture->refusal);
+    if (kept == NULL) {
+        return false;
+    }
+    int wanted = sqlite3_bind_parameter_count(kept->stmt);
+    if ((size_t)wanted != statement->param_count) {
+        part_refuse(&capture->refusal, API_CAUSE_SQL_ERROR,
+                    "the statement has %d placeholder(s), %zu parameter(s) were given", wanted,
+                    statement->param_count);
+        return false;
+    }
+    /* SQLite may compile it again while it runs, and then asks the authorizer again. */
+    sqlite->stmts.authorizes = kept;
+    sqlite->stmts.refusal = &capture->refusal;
+    int rc = part_bind_params(kept->stmt, statement);
+    bool ok = rc == SQLITE_OK;
+    if (!ok) {
+        refuse_by_code(sqlite, rc);
+    }
+    ok = ok && run_bound(sqlite, kept, statement);
+    sqlite3_reset(kept->stmt);
+    sqlite3_clear_bindings(kept->stmt);
+    sqlite->stmts.authorizes = NULL;
+    return ok && lock_reads(sqlite, kept);
+}
+
+static bool run_statements(struct part_sqlite *sqlite)
+{
+    struct part_capture *capture = &sqlite->capture;
+    const struct api_statements *statements = &capture->job->statements;
+    api_jw_open(&capture->job->results, '[');
+    for (size_t i = 0; i < statements->count; i++) {
+        if (!run_statement(sqlite, &statements->items[i])) {
+            capture->refusal.statement = (int)i;
+            return false;
+        }
+    }
+    api_jw_close(&capture->job->results, ']');
+    int unresolved = 0, highest = 0;
+    sqlite3_db_status(sqlite->db, SQLITE_DBSTATUS_DEFERRED_FKS, &unresolved, &highest, 0);
+    if (unresolved != 0) {
+        part_refuse(&capture->refusal, API_CAUSE_CONSTRAINT,
+                    "FOREIGN KEY constraint failed (deferred, at the end of the branch)");
+    } else if (capture->job->results.failed) {
+        out_of_memory(capture);
+    }
+    return capture->refusal.code == API_CAUSE_NONE;
+}
+
+/* ---- The whole of it ---- */
+
+static void begin(struct part_capture *capture, struct part_job *job)
+{
+    HASH_CLEAR(hh, capture->by_row);
+    part_arena_reset(&capture->arena);
+    capture->first = capture->last = NULL;
+    capture->wrote = false;
+    capture->lock_count = 0;
+    capture->refusal = (struct part_refusal){.statement = -1};
+    capture->job = job;
+    tpc_buf_clear(&job->results);
+}
+
+void part_capture_run(struct part_sqlite *sqlite, struct part_job *job)
+{
+    struct part_capture *capture = &sqlite->capture;
+    begin(capture, job);
+    part_write_quiet(sqlite, false);
+    int rc = part_write_exec(sqlite, PART_OWN_SAVEPOINT);
+    if (rc != SQLITE_OK) {
+        refuse_by_code(sqlite, rc);
+    } else {
+        /* Statements see no trace of other branches. */
+        sqlite3_set_last_insert_rowid(sqlite->db, 0);
+        (void)run_statements(sqlite);
+    }
+    capture->job = NULL;
+    /* A refused statement may have taken the whole transaction with it (OR ROLLBACK, disk full). */
+    if (rc == SQLITE_OK && sqlite3_get_autocommit(sqlite->db) == 0 &&
+        (part_write_exec(sqlite, PART_OWN_ROLLBACK_TO) != SQLITE_OK ||
+         part_write_exec(sqlite, PART_OWN_RELEASE) != SQLITE_OK)) {
+        part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR, "%s",
+                    sqlite3_errmsg(sqlite->db));
+        part_write_rollback(sqlite);
+    }
+    if (capture->refusal.code == API_CAUSE_NONE && part_lockset_build(capture) != TPC_OK) {
+        out_of_memory(capture);
+    }
+    if (capture->refusal.code != API_CAUSE_NONE) {
+        tpc_buf_clear(&job->results);
+    }
+}
+
+void part_capture_done(struct part_sqlite *sqlite)
+{
+    struct part_capture *capture = &sqlite->capture;
+    HASH_CLEAR(hh, capture->by_row);
+    part_arena_done(&capture->arena);
+    free(capture->locks);
+    *capture = (struct part_capture){0};
+}

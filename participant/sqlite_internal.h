@@ -1,0 +1,282 @@
+/* The SQLite resource from inside: what its files share. All of it belongs to the adapter thread,
+ * but for the members between `mutex` and `stats` of struct part_sqlite.
+ *
+ * Life of a branch here: captured (its statements run in a savepoint of the open write transaction,
+ * the changed rows are noted by the preupdate hook, the savepoint is rolled back) → locked →
+ * prepared (in memory; the payload is in the agent's log) → applied together with others and
+ * committed with its marker row → released. Nothing in the file shows a branch before that commit.
+ *
+ * Why the preupdate hook itself and not a session on top of it: the hook shows whole rows, so the
+ * values of unique and foreign keys are at hand for the locks, rows are noted without reading them
+ * again, and statements can be kept prepared (a session must be there before they are). */
+#ifndef ASSENT_PARTICIPANT_SQLITE_INTERNAL_H
+#define ASSENT_PARTICIPANT_SQLITE_INTERNAL_H
+
+#include "participant/resource.h"
+#include "participant/sqlite_locks.h"
+#include "participant/sqlite_schema.h"
+#include "participant/sqlite_values.h"
+
+#include <pthread.h>
+
+struct sqlite3;
+
+/* Why a capture came to nothing; becomes a job's cause. */
+struct part_refusal {
+    enum api_cause_code code; /* API_CAUSE_NONE: it did not */
+    int statement;
+    char detail[768];
+};
+void part_refuse(struct part_refusal *refusal, enum api_cause_code code, const char *format, ...)
+    TPC_PRINTF(3, 4); /* keeps the first */
+
+/* ---- sqlite_stmts.c: the clients' statements, kept prepared, and what they may do ---- */
+
+struct part_stmt {
+    char *sql;
+    struct sqlite3_stmt *stmt;
+    bool reads_only, reads_virtual;
+    size_t read_count, read_capacity;
+    const struct part_table **reads; /* tables named by the authorizer */
+    UT_hash_handle hh;
+};
+
+struct part_stmts {
+    struct part_stmt *kept;       /* least recently used first */
+    struct part_stmt *authorizes; /* whose compilation is being judged; NULL: one of our own */
+    struct part_refusal *refusal; /* where the judgement goes */
+};
+
+struct part_sqlite;
+
+/* Install the authorizer. */
+void part_stmts_init(struct part_sqlite *sqlite);
+/* NULL when refused. Belongs to the cache; valid until the next call. */
+struct part_stmt *part_stmts_get(struct part_sqlite *sqlite, const char *sql,
+                                 struct part_refusal *refusal);
+/* Drop all, e.g. because the schema changed. */
+void part_stmts_forget(struct part_sqlite *sqlite);
+/* May rows of @table be written? If not, the reason is in @refusal. */
+bool part_stmts_may_write(const struct part_table *table, struct part_refusal *refusal);
+
+/* ---- sqlite_capture.c ---- */
+
+/* What became of one row in the end. */
+struct part_change {
+    struct tpc_id name; /* of the row's lock */
+    const struct part_table *table;
+    const struct part_cell *before, *after; /* all stored columns; NULL: no such row */
+    struct part_change *next;               /* in order of first touch */
+    UT_hash_handle hh;
+};
+
+struct part_capture {
+    struct part_job *job; /* NULL: nothing is being captured */
+    struct part_arena arena;
+    struct part_change *by_row;
+    struct part_change *first, *last;
+    bool wrote; /* a statement that may write ran */
+    struct part_lock *locks;
+    size_t lock_count, lock_capacity;
+    struct part_refusal refusal;
+};
+
+/* Install the hooks. */
+void part_capture_init(struct part_sqlite *sqlite);
+/* Run the job's statements and undo them, inside the open write transaction. The results are in the
+ * job, changes and locks in sqlite->capture until the next call; or sqlite->capture.refusal is
+ * set. The write transaction may be gone afterwards (sqlite3_get_autocommit). */
+void part_capture_run(struct part_sqlite *sqlite, struct part_job *job);
+void part_capture_done(struct part_sqlite *sqlite);
+
+/* ---- sqlite_lockset.c: what a capture must lock so that it still applies later ---- */
+
+/* The name of a row's lock. @row: all stored columns. */
+TPC_NODISCARD enum tpc_rc part_lockset_row(const struct part_table *table,
+                                           const struct part_cell *row, struct tpc_id *out);
+/* Add to capture->locks what its changes need, and join them. */
+TPC_NODISCARD enum tpc_rc part_lockset_build(struct part_capture *capture);
+TPC_NODISCARD enum tpc_rc part_lockset_add(struct part_capture *capture, const struct tpc_id *name,
+                                           uint8_t modes);
+
+/* ---- sqlite_payload.c: the captured change as bytes, for the log and for applying ---- */
+
+enum part_change_op { PART_CHANGE_INSERT = 1, PART_CHANGE_UPDATE, PART_CHANGE_DELETE };
+
+/* False when memory ran out or it changes more than 256 tables. */
+TPC_NODISCARD bool part_payload_write(struct tpc_buf *out, const struct part_capture *capture);
+
+/* One change, read back. Cells lie in the payload. */
+struct part_payload_change {
+    enum part_change_op op;
+    size_t table;
+    size_t key_count; /* UPDATE: the primary key before */
+    size_t count;     /* UPDATE: changed columns; else all that are written */
+    uint16_t *columns;
+    struct part_cell *key, *before, *after; /* before: UPDATE, DELETE; after: UPDATE, INSERT */
+};
+
+struct part_payload {
+    const uint8_t *at, *end;
+    size_t lock_count;
+    struct part_lock *locks;
+    size_t table_count;
+    struct part_payload_table {
+        char *name;
+        uint16_t column_count;
+    } * tables;
+    size_t changes_left;
+    struct part_arena arena; /* owns the above and the change that was read last */
+    struct part_arena change_arena;
+};
+
+/* Read everything but the changes. TPC_ECORRUPT, TPC_ENOMEM. Always call part_payload_done. */
+TPC_NODISCARD enum tpc_rc part_payload_open(struct part_payload *payload, const void *data,
+                                            size_t size);
+/* The next change, valid until the one after it; false at the end or when it makes no sense
+ * (changes_left tells which: not 0). */
+bool part_payload_next(struct part_payload *payload, struct part_payload_change *out);
+void part_payload_done(struct part_payload *payload);
+
+/* ---- sqlite_apply.c ---- */
+
+enum part_apply_result {
+    PART_APPLIED,
+    PART_APPLY_CONFLICT, /* the file is not what it was when the change was captured */
+    PART_APPLY_FAILED,   /* disk full and the like: the transaction must be rolled back */
+};
+
+/* Apply a payload inside the open write transaction, triggers and foreign keys being off.
+ * @carefully: rows exchange the values of unique keys, so take all out before putting any in. */
+enum part_apply_result part_apply(struct part_sqlite *sqlite, const void *payload, size_t size,
+                                  bool carefully, char *detail, size_t detail_size);
+/* Does applying touch tables with triggers or foreign keys? */
+bool part_apply_needs_quiet(const struct part_sqlite *sqlite, const void *payload, size_t size);
+/* Finalize what is kept prepared with the tables. */
+void part_apply_forget(struct part_schema *schema);
+
+/* ---- sqlite_preflight.c ---- */
+
+/* Open sqlite->db, check and set what the promises rest on, make our two tables. */
+TPC_NODISCARD enum tpc_rc part_sqlite_preflight(struct part_sqlite *sqlite, struct tpc_err *reterr);
+
+/* ---- sqlite_write.c: the write transaction and our own statements ---- */
+
+enum part_own_stmt {
+    PART_OWN_BEGIN,
+    PART_OWN_COMMIT,
+    PART_OWN_ROLLBACK,
+    PART_OWN_SAVEPOINT,
+    PART_OWN_ROLLBACK_TO,
+    PART_OWN_RELEASE,
+    PART_OWN_MARK,
+    PART_OWN_MARKED,
+    PART_OWN_UNMARK,
+    PART_OWN_DATA_VERSION,
+    PART_OWN_SCHEMA_VERSION,
+    PART_OWN_COUNT
+};
+
+/* Prepare them; call after the preflight. */
+TPC_NODISCARD enum tpc_rc part_write_init(struct part_sqlite *sqlite, struct tpc_err *reterr);
+/* Take the write lock unless it is held, and notice what others did in the meantime. TPC_EBUSY when
+ * another program holds it. */
+TPC_NODISCARD enum tpc_rc part_write_begin(struct part_sqlite *sqlite, struct tpc_err *reterr);
+void part_write_rollback(struct part_sqlite *sqlite);
+/* Triggers and foreign keys off (to apply) or on (to capture). Both ways cost compiling every
+ * statement again, so only where it matters. */
+void part_write_quiet(struct part_sqlite *sqlite, bool quiet);
+/* Run one of those without parameters; SQLite's code. */
+int part_write_exec(struct part_sqlite *sqlite, enum part_own_stmt which);
+/* TPC_EIO when it could not be found out. */
+TPC_NODISCARD enum tpc_rc part_write_marked(struct part_sqlite *sqlite, const struct tpc_id *gtid,
+                                            bool *ret_marked, struct tpc_err *reterr);
+/* Add or remove a marker row; SQLite's code. */
+int part_write_mark(struct part_sqlite *sqlite, enum part_own_stmt which,
+                    const struct tpc_id *gtid);
+void part_write_done(struct part_sqlite *sqlite);
+
+/* ---- sqlite_branch.c: prepare, abort, prove, restore ---- */
+
+struct part_branch_entry {
+    struct part_lock_owner owner; /* first: a lock owner is a branch */
+    struct part_job *job;         /* that waits for locks or for the commit; NULL: prepared */
+    char *payload;
+    size_t payload_size;
+    bool check_marker; /* a commit may have happened already */
+    /* sqlite_commit.c's */
+    enum part_apply_result result;
+    char *detail;
+    struct part_branch_entry *next_in_group;
+    UT_hash_handle hh; /* by owner.gtid */
+};
+
+struct part_branch_entry *part_branch_find(struct part_sqlite *sqlite, const struct tpc_id *gtid);
+/* Let the branch's locks go and forget it. */
+void part_branch_drop(struct part_sqlite *sqlite, struct part_branch_entry *entry);
+/* Capture, lock; the job ends, or waits, or (one-phase) stands in sqlite->one_phase. */
+void part_branch_prepare(struct part_sqlite *sqlite, struct part_job *job);
+void part_branch_abort(struct part_sqlite *sqlite, struct part_job *job);
+void part_branch_prove(struct part_sqlite *sqlite, struct part_job *job);
+/* Capture anew those that waited and need not any longer. */
+void part_branch_wake_waiting(struct part_sqlite *sqlite);
+/* End those that waited and were cancelled, or whose time is over. */
+void part_branch_expire_waiting(struct part_sqlite *sqlite);
+uint64_t part_branch_next_deadline_ms(struct part_sqlite *sqlite); /* UINT64_MAX: none */
+TPC_NODISCARD enum tpc_rc part_branch_restore(struct part_sqlite *sqlite, const struct tpc_id *gtid,
+                                              uint64_t began_us, const void *payload, size_t size,
+                                              struct tpc_err *reterr);
+/* Free all; jobs that wait end refused. */
+void part_branch_done_all(struct part_sqlite *sqlite);
+
+/* ---- sqlite_commit.c ---- */
+
+/* Commit the branches of these COMMIT jobs (by ->next) together. Every job ends. */
+void part_commit_jobs(struct part_sqlite *sqlite, struct part_job *jobs);
+/* Commit together what stands in sqlite->one_phase. */
+void part_commit_one_phase(struct part_sqlite *sqlite);
+/* Remove the markers in sqlite->forgotten in a transaction of their own. */
+void part_commit_forgotten(struct part_sqlite *sqlite);
+
+/* ---- sqlite_resource.c: the thread and its queue ---- */
+
+struct part_sqlite {
+    struct part_resource base;
+    struct part_resource_options options; /* url and path are copies */
+    char *path;
+    struct sqlite3 *db;
+    struct sqlite3_stmt *own[PART_OWN_COUNT];
+    struct part_schema schema;
+    int64_t data_version, schema_version; /* when last looked */
+    bool writing;                         /* the write transaction is open */
+    bool quiet;                           /* triggers and foreign keys are off */
+    struct part_stmts stmts;
+    struct part_capture capture;
+    struct part_locks *locks;
+    struct part_branch_entry *branches; /* prepared, and waiting for their commit or their locks */
+    size_t prepared, waiting;
+    bool released; /* some locks went since the queue was looked through */
+    struct part_branch_entry *one_phase;
+    struct tpc_id *forgotten; /* markers to be removed along with the next commit */
+    size_t forgotten_count, forgotten_capacity;
+    struct part_resource_stats counts;
+
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t mutex; /* of the members below */
+    pthread_cond_t changed;
+    struct part_job *queue, *queue_last; /* submitted */
+    struct part_job *ended, *ended_last; /* to be delivered by poll */
+    struct tpc_id *forget;               /* asked for by part_resource.forget */
+    size_t forget_count, forget_capacity;
+    bool closing, look_again; /* look_again: a job that waits was cancelled */
+    struct part_resource_stats stats;
+};
+
+/* Hand a job back; the adapter thread's, any outcome. */
+void part_sqlite_end(struct part_sqlite *sqlite, struct part_job *job,
+                     enum part_job_outcome outcome);
+void part_sqlite_end_refused(struct part_sqlite *sqlite, struct part_job *job,
+                             enum part_job_outcome outcome, const struct part_refusal *refusal);
+
+#endif
