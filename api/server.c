@@ -10,10 +10,12 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include <utlist.h>
 
 enum {
+    OTHER_DESCRIPTORS = 4096, /* of the client, the log, the databases */
     /* How often deadlines are looked at. Longer than 500, and libmicrohttpd would not accept again
      * after it was full. */
     TICK_MS = 250,
@@ -107,6 +109,18 @@ static void set_defaults(struct api_server_options *options)
     }
 }
 
+/* The usual limit of 1024 descriptors would be reached before the limit of connections is. */
+static void make_room_for_descriptors(const struct api_server *server)
+{
+    rlim_t wanted = server->options.connections_max + OVER_PLACES + OTHER_DESCRIPTORS;
+    struct rlimit limit;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 static struct MHD_Daemon *start_daemon(struct api_server *server, int fd)
 {
     return MHD_start_daemon(
@@ -141,6 +155,7 @@ enum tpc_rc api_server_start(const struct api_server_options *options,
     }
     server->options = *options;
     set_defaults(&server->options);
+    make_room_for_descriptors(server);
 
     int fd;
     enum tpc_rc rc =
@@ -151,7 +166,7 @@ enum tpc_rc api_server_start(const struct api_server_options *options,
     }
     server->daemon = start_daemon(server, fd);
     if (server->daemon == NULL) {
-        close(fd);
+        /* It has closed the socket. */
         free(server);
         return tpc_fail(reterr, TPC_EIO, "cannot start the HTTP server: %s", strerror(errno));
     }

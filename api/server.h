@@ -29,7 +29,8 @@ struct api_server_options {
     struct tpc_failpoint *send; /* an answer is about to leave; error: the connection is broken */
 };
 
-/* TPC_EBUSY when the address is taken, TPC_EINVAL when it is none; the text says what to do. */
+/* TPC_EBUSY when the address is taken, TPC_EINVAL when it is none; the text says what to do. Raises
+ * the process's soft limit of descriptors, as far as it may, to what the connections need. */
 TPC_NODISCARD enum tpc_rc api_server_start(const struct api_server_options *options,
                                            struct api_server **ret_server, struct tpc_err *reterr);
 /* The bound address, "http://127.0.0.1:7400". */

@@ -49,6 +49,9 @@ void api_server_add_headers(struct api_request *request, struct MHD_Response *re
     if (status == 503 && !retry_after) {
         (void)MHD_add_response_header(response, "Retry-After", RETRY_AFTER_S);
     }
+    if (request->server->draining) {
+        (void)MHD_add_response_header(response, "Connection", "close");
+    }
     (void)MHD_add_response_header(response, "Cache-Control", "no-store");
     (void)MHD_add_response_header(response, "Content-Type", content_type);
 }

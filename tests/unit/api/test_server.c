@@ -275,6 +275,7 @@ static void test_api_server__drained_answers_what_waits_and_refuses_new(void **s
     uv_async_send(&((struct served *)*state)->quit);
     probe_read(waiting, "GET", &answer);
     assert_int_equal(answer.status, 503);
+    assert_string_equal(answer_header(&answer, "Connection", text, sizeof(text)), "close");
     close(waiting);
 }
 

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <uv.h>
 
 #include <cmocka.h>
@@ -102,11 +103,31 @@ static void test_api_server_start__what_is_no_address_is_invalid(void **state)
     assert_int_equal(uv_loop_close(&loop), 0);
 }
 
+static void test_api_server_start__has_descriptors_for_its_connections(void **state)
+{
+    struct rlimit before, after;
+    struct api_server *server;
+    struct tpc_err err;
+    uv_loop_t loop;
+    (void)state;
+    uv_loop_init(&loop);
+    getrlimit(RLIMIT_NOFILE, &before);
+    setrlimit(RLIMIT_NOFILE, &(struct rlimit){.rlim_cur = 256, .rlim_max = before.rlim_max});
+    assert_int_equal(listen_on(&loop, "127.0.0.1:0", &server, &err), TPC_OK);
+    getrlimit(RLIMIT_NOFILE, &after);
+    assert_true(after.rlim_cur > 1000 || after.rlim_cur == before.rlim_max);
+    setrlimit(RLIMIT_NOFILE, &before);
+    api_server_stop(server);
+    uv_run(&loop, UV_RUN_DEFAULT);
+    assert_int_equal(uv_loop_close(&loop), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_api_server_start__says_where_it_listens),
         cmocka_unit_test(test_api_server_start__taken_address_is_busy),
+        cmocka_unit_test(test_api_server_start__has_descriptors_for_its_connections),
         cmocka_unit_test(test_api_server_start__what_is_no_address_is_invalid),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
