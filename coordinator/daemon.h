@@ -288,6 +288,10 @@ void coord_problem(struct api_request *request, int status, const char *type, co
 void coord_refuse(struct api_request *request, const struct api_refusal *refusal);
 void coord_unavailable(struct api_request *request, const char *why);
 
+/* docs/openapi.json, embedded by the build */
+extern const unsigned char coord_openapi[];
+extern const size_t coord_openapi_size;
+
 /* metrics.c */
 void coord_metrics(void *arg, struct api_request *request, const char *const args[]);
 

@@ -195,6 +195,15 @@ static void readyz(void *arg, struct api_request *request, const char *const arg
     api_respond(request, ready ? 200 : 503, "text/plain; charset=utf-8", &out);
 }
 
+static void openapi(void *arg, struct api_request *request, const char *const args[])
+{
+    struct tpc_buf out = {0};
+    (void)arg;
+    (void)args;
+    tpc_buf_add(&out, coord_openapi, coord_openapi_size);
+    api_respond(request, 200, "application/json", &out);
+}
+
 static const struct api_route routes[] = {
     {"POST", "/v1/transactions", coord_submit},
     {"GET", "/v1/transactions", coord_list},
@@ -209,6 +218,7 @@ static const struct api_route routes[] = {
     {"GET", "/livez", livez},
     {"GET", "/readyz", readyz},
     {"GET", "/metrics", coord_metrics},
+    {"GET", "/openapi.json", openapi},
     {NULL, NULL, NULL},
 };
 

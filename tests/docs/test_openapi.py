@@ -1,0 +1,237 @@
+"""usage: test_openapi.py ROOT ASSENTD [ASSENT_AGENT]; the API descriptions against the programs."""
+
+import json
+import os
+import re
+import sys
+import tempfile
+import unittest
+
+import daemons
+import schema
+
+ROOT = ASSENTD = None
+METHODS = {"get", "put", "post", "delete"}
+NOBODY = "http://127.0.0.1:9"
+UNKNOWN = "0199c0de-7a11-7c3e-9f00-5a2b1c0d0001"
+
+
+def read(path):
+    with open(os.path.join(ROOT, path), encoding="utf-8") as file:
+        return file.read()
+
+
+def unique(pairs):
+    """A JSON object, refused when a member stands in it twice."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a member twice among " + " ".join(name for name, _ in pairs))
+    return found
+
+
+def operations(document):
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            yield path, method, operation
+
+
+def nodes(value):
+    yield value
+    children = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    for child in children:
+        yield from nodes(child)
+
+
+def routes_of(source):
+    """(method, path) of each route in the table `routes` of a C file."""
+    table = re.search(r"struct api_route routes\[\] = \{(.*?)\};", source, re.S).group(1)
+    return set(re.findall(r'\{"([A-Z]+)", "([^"]+)"', table))
+
+
+def problem_types_of(folders):
+    """The types of problem documents that the C files of some folders can write."""
+    call = re.compile(r'\w*(?:problem|problem_begin|server_refuse|refuse_raw)\([^;"]*'
+                      r'"([a-z]+(?:-[a-z]+)*)"')
+    found = set()
+    for folder in folders:
+        for name in sorted(os.listdir(os.path.join(ROOT, folder))):
+            if name.endswith(".c"):
+                found.update(call.findall(read(folder + "/" + name)))
+    kinds = re.search(r"kinds\[\] = \{(.*?)\};", read("api/problem.c"), re.S).group(1)
+    return found | set(re.findall(r'\{TPC_\w+, "([a-z-]+)"', kinds)) | {"error"}
+
+
+class Document:
+    """Checks of one description; the classes below say of which."""
+
+    path = source = folders = None
+
+    @classmethod
+    def setUpClass(cls):
+        cls.document = json.loads(read(cls.path), object_pairs_hook=unique)
+
+    def test_is_openapi(self):
+        self.assertEqual(self.document["openapi"], "3.1.0")
+        names = [o["operationId"] for _, _, o in operations(self.document)]
+        self.assertEqual(len(names), len(set(names)))
+        tags = {t["name"] for t in self.document["tags"]}
+        for path, method, operation in operations(self.document):
+            with self.subTest(path=path, method=method):
+                self.assertIn(method, METHODS)
+                self.assertLessEqual({"operationId", "tags", "summary", "responses"},
+                                     set(operation))
+                self.assertLessEqual(set(operation["tags"]), tags)
+                parameters = [schema.resolve(self.document, p)
+                              for p in operation.get("parameters", [])]
+                self.assertEqual({p["name"] for p in parameters if p["in"] == "path"},
+                                 set(re.findall(r"\{(\w+)\}", path)))
+
+    def test_every_reference_leads_somewhere(self):
+        for node in nodes(self.document):
+            if isinstance(node, dict) and "$ref" in node:
+                schema.resolve(self.document, node)
+
+    def test_every_component_is_named(self):
+        used = {n["$ref"] for n in nodes(self.document) if isinstance(n, dict) and "$ref" in n}
+        for kind in ("schemas", "parameters"):
+            for name in self.document["components"].get(kind, {}):
+                self.assertIn(f"#/components/{kind}/{name}", used)
+
+    def test_every_route_is_described_and_the_reverse(self):
+        described = {(m.upper(), p) for p, m, _ in operations(self.document)}
+        self.assertEqual(described, routes_of(read(self.source)))
+
+    def test_every_problem_type_is_described_and_the_reverse(self):
+        enum = self.document["components"]["schemas"]["Problem"]["properties"]["type"]["enum"]
+        described = {t.removeprefix("urn:assent:problem:") for t in enum}
+        self.assertEqual(described, problem_types_of(self.folders))
+
+    def test_every_example_fits_its_schema(self):
+        seen = 0
+        for node in nodes(self.document):
+            if not isinstance(node, dict):
+                continue
+            examples = node.get("examples")
+            if isinstance(examples, dict) and "schema" in node:
+                pairs = [(node["schema"], e["value"]) for e in examples.values()]
+            elif isinstance(examples, list):
+                pairs = [(node, e) for e in examples]
+            else:
+                continue
+            for inner, value in pairs:
+                seen += 1
+                self.assertEqual(list(schema.faults(self.document, inner, value)), [], value)
+                self.assertEqual(list(schema.undocumented(self.document, inner, value)), [], value)
+        self.assertGreater(seen, 20)
+
+    def expect(self, status, method, path, body=None, headers=None, query="", **values):
+        """Ask the running daemon; the answer must be what the document says. Returns the body."""
+        url = self.daemon.url + path.format(**values) + query
+        got, got_headers, content = daemons.ask(method, url, body, headers)
+        self.assertEqual(got, status, content)
+        responses = self.document["paths"][path][method.lower()]["responses"]
+        self.assertIn(str(status), responses, content)
+        if status == 204:
+            self.assertEqual(content, b"")
+            return None
+        media = schema.resolve(self.document, responses[str(status)])["content"]
+        kind = got_headers.get_content_type()
+        self.assertIn(kind, media)
+        if kind == "text/plain":
+            return content
+        value = json.loads(content)
+        self.assertEqual(list(schema.faults(self.document, media[kind]["schema"], value)), [],
+                         content)
+        if path != "/openapi.json":
+            self.assertEqual(
+                list(schema.undocumented(self.document, media[kind]["schema"], value)), [],
+                content)
+        return value
+
+    def test_serves_itself(self):
+        _, _, content = daemons.ask("GET", self.daemon.url + "/openapi.json")
+        self.assertEqual(content.decode(), read(self.path))
+        self.expect(200, "GET", "/openapi.json")
+
+    def test_understands_the_methods_that_are_described(self):
+        for path, item in self.document["paths"].items():
+            wanted = {m.upper() for m in item} | ({"HEAD"} if "get" in item else set())
+            url = self.daemon.url + re.sub(r"\{\w+\}", "x", path)
+            status, headers, _ = daemons.ask("PATCH", url)
+            self.assertEqual((status, set(headers["Allow"].split(", "))), (405, wanted), path)
+
+
+class Coordinator(Document, unittest.TestCase):
+    path = "docs/openapi.json"
+    source = "coordinator/endpoints.c"
+    folders = ("coordinator", "api")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        cls.daemon = daemons.Daemon(folder.name, "assentd", ASSENTD, "--data", "data", "--listen",
+                                    "127.0.0.1:0", "--body-max", "64k")
+        cls.addClassCleanup(cls.daemon.stop)
+
+    def test_registry(self):
+        path = "/v1/participants/{name}"
+        self.expect(404, "GET", path, name="r1")
+        self.expect(201, "PUT", path, {"url": NOBODY}, name="r1")
+        self.expect(200, "PUT", path, {"url": NOBODY + "/agent/"}, name="r1")
+        self.assertEqual(self.expect(200, "GET", path, name="r1")["url"], NOBODY + "/agent")
+        self.assertIn("r1", [i["name"] for i in self.expect(200, "GET", "/v1/participants")["items"]])
+        self.expect(400, "PUT", path, b"{", name="r1")
+        self.expect(413, "PUT", path, b" " * 70000, name="r1")
+        self.expect(422, "PUT", path, {"url": "nowhere"}, name="r1")
+        self.expect(204, "DELETE", path, name="r1")
+        self.expect(404, "DELETE", path, name="r1")
+
+    def test_transactions(self):
+        self.expect(201, "PUT", "/v1/participants/{name}", {"url": NOBODY}, name="t1")
+        branch = {"participant": "t1", "statements": [{"sql": "SELECT 1"}]}
+        path = "/v1/transactions"
+        aborted = self.expect(409, "POST", path, {"label": "x", "branches": [branch]},
+                              {"Idempotency-Key": "k1"})
+        self.assertEqual(aborted["cause"]["code"], "unreachable")
+        self.expect(202, "POST", path, {"branches": [branch]}, {"Prefer": "respond-async"})
+        self.expect(400, "POST", path, b"{")
+        self.expect(413, "POST", path, b" " * 70000)
+        self.expect(422, "POST", path, {"branches": []})
+        self.expect(422, "POST", path, {"branches": [branch], "open": True})
+        self.expect(422, "POST", path, {"branches": [{**branch, "participant": "t2"}]})
+        one = "/v1/transactions/{id}"
+        self.expect(200, "GET", one, id=aborted["id"], query="?wait=1s")
+        self.expect(422, "GET", one, id=aborted["id"], query="?wait=soon")
+        self.assertIs(self.expect(404, "GET", one, id=UNKNOWN)["known"], False)
+        self.expect(200, "POST", one + "/abort", id=aborted["id"])
+        self.expect(404, "POST", one + "/abort", id=UNKNOWN)
+        self.expect(409, "POST", one + "/commit", id=aborted["id"])
+        self.expect(404, "POST", one + "/commit", id=UNKNOWN)
+
+    def test_list(self):
+        self.expect(200, "GET", "/v1/transactions", query="?state=aborted&limit=1")
+        for wrong in ("?limit=0", "?state=open", "?cursor=1", "?nonsense=1"):
+            self.expect(422, "GET", "/v1/transactions", query=wrong)
+
+    def test_decisions(self):
+        ready = self.expect(200, "GET", "/readyz", query="?verbose")
+        about = {"id": ready["coordinator_id"], "generation": 0, "nonce": UNKNOWN}
+        inquiry = {"participant_id": UNKNOWN, "coordinator": about, "gtids": [UNKNOWN]}
+        told = self.expect(200, "POST", "/v1/decisions", inquiry)
+        self.assertEqual(told["decisions"], [{"gtid": UNKNOWN, "outcome": "abort"}])
+        self.expect(400, "POST", "/v1/decisions", b"[")
+        self.expect(413, "POST", "/v1/decisions", b" " * 70000)
+        self.expect(422, "POST", "/v1/decisions", {})
+        about["id"] = UNKNOWN
+        self.expect(409, "POST", "/v1/decisions", inquiry)
+
+    def test_operations(self):
+        for path in ("/livez", "/readyz", "/metrics"):
+            self.expect(200, "GET", path)
+
+
+if __name__ == "__main__":
+    ROOT, ASSENTD = sys.argv[1:3]
+    unittest.main(argv=sys.argv[:1])
