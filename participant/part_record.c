@@ -38,9 +38,8 @@ enum tpc_rc part_record_write(struct tpc_buf *out, enum wal_kind kind,
     if (kind == WAL_PART_PREPARED) {
         wal_record_add_u64(out, TAG_BEGAN, record->began_us);
         add_bytes(out, TAG_PAYLOAD, record->payload, record->payload_size);
-    } else {
-        wal_record_add_u64(out, TAG_AT, record->at_us);
     }
+    wal_record_add_u64(out, TAG_AT, record->at_us);
     if (kind == WAL_PART_HEURISTIC) {
         wal_record_add_u64(out, TAG_HEURISTIC, record->heuristic);
         add_bytes(out, TAG_OPERATOR, record->operator_name, record->operator_name_size);
@@ -101,7 +100,7 @@ static uint32_t required(enum wal_kind kind)
 {
     switch ((int)kind) {
     case WAL_PART_PREPARED:
-        return SEEN(TAG_COORDINATOR_ID) | SEEN(TAG_BEGAN);
+        return SEEN(TAG_COORDINATOR_ID) | SEEN(TAG_BEGAN) | SEEN(TAG_AT);
     case WAL_PART_COMMITTED:
     case WAL_PART_ABORTED:
         return SEEN(TAG_COORDINATOR_ID) | SEEN(TAG_AT);

@@ -3,7 +3,7 @@
  *   tag  kinds                          value
  *   1    all but HEURISTIC, FORGOTTEN   coordinator id, 16 bytes
  *   2    PREPARED                       start of the transaction, wall clock in µs
- *   3    all but PREPARED, COORDINATOR  when it was written, wall clock in µs
+ *   3    all but COORDINATOR            when it was written, wall clock in µs
  *   4    PREPARED                       what the resource needs to restore the branch
  *   5    HEURISTIC                      outcome: 1 commit, 2 abort
  *   6    HEURISTIC                      who

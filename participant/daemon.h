@@ -1,0 +1,262 @@
+/* The agent from within: what its files share. Everything runs on the loop thread, except
+ * recovery's reading, which has the daemon for itself until it is done. */
+#ifndef ASSENT_PARTICIPANT_DAEMON_H
+#define ASSENT_PARTICIPANT_DAEMON_H
+
+#include "api/client.h"
+#include "api/codec.h"
+#include "api/metrics.h"
+#include "api/server.h"
+#include "base/timers.h"
+#include "participant/failpoints.h"
+#include "participant/part_record.h"
+#include "participant/resource.h"
+#include "wal/wal.h"
+
+#include <uthash.h>
+#include <uv.h>
+
+enum { PART_EXIT_USAGE = 2, PART_EXIT_HALT = 70 };
+
+struct part_settings {
+    char *name, *data, *listen, *admin_listen;
+    char *log_level, *log_format, *failpoints;
+    bool foreign_keys, allow_unsafe_settings;
+    uint64_t retention_ms;     /* of ended branches in the log */
+    uint64_t retained_max;     /* most of them in the log */
+    uint64_t remember_ms;      /* of ended branches with their answers in memory */
+    uint64_t remembered_max;   /* most of them in memory */
+    uint64_t branches_max;     /* in flight */
+    uint64_t messages_max;     /* in a request */
+    uint64_t statements_max;   /* in a branch */
+    uint64_t connections_max;  /* */
+    uint64_t body_max_bytes;   /* */
+    uint64_t result_max_bytes; /* of one branch */
+    uint64_t waiting_max;      /* branches that wait for locks */
+    uint64_t queue_max_bytes;  /* of the log */
+    uint64_t ask_first_ms;     /* in doubt: first inquiry, then with back-off … */
+    uint64_t ask_max_ms;       /* … up to this */
+    uint64_t drain_ms;
+    uint64_t timeout_max_ms;
+};
+
+struct part_daemon;
+struct branch;
+struct group;
+
+/* ---- Who waits ---- */
+
+/* One message of a group, until its line is written. */
+struct reply {
+    struct group *group;
+    enum api_op op;
+    struct reply *next; /* waits for the same branch */
+};
+
+/* An operator's request, until his outcome is done. */
+struct operator_wait {
+    struct api_request *request;
+    struct operator_wait *next;
+};
+
+/* ---- A branch ---- */
+
+/* What a branch needs while something is under way; ended ones do without. */
+struct work {
+    struct branch *branch;
+    struct part_job job;
+    struct wal_append append;
+    struct tpc_timer timer;
+    struct tpc_buf payload; /* for the prepared record; at start for restore */
+    unsigned tries;         /* of the timer, since the state began */
+    bool job_busy, force_busy;
+    bool asking; /* in an inquiry, or queued for one */
+    bool proven; /* at start: the database has the proof */
+};
+
+/* Who decided by hand, and why. */
+struct by_hand {
+    char *operator_name, *reason;
+    uint64_t at_us;
+};
+
+struct branch {
+    struct tpc_id gtid;
+    struct part_branch fsm;
+    bool ended;   /* in daemon->ended, else in daemon->live */
+    bool logged;  /* records are in the log */
+    bool expires; /* in daemon->expiries */
+    struct tpc_id coordinator_id;
+    uint64_t began_us; /* wall clock: the transaction's start, its age for wait-die */
+    uint64_t at_us;    /* wall clock: when it came, or was prepared; after the end: when it ended */
+    uint64_t ended_ms; /* monotonic */
+    struct part_daemon *daemon;
+    struct work *work; /* NULL when nothing is under way */
+    struct reply *votes, *acks;
+    struct operator_wait *operators;
+    char *results; /* for a repeated prepare */
+    size_t results_size;
+    struct api_cause cause; /* of a refusal */
+    char *last_error;
+    struct by_hand by_hand;
+    struct branch *prev, *next;
+    UT_hash_handle hh;
+};
+
+/* ---- A coordinator ---- */
+
+struct coordinator {
+    struct api_coordinator self;    /* the newest that was seen */
+    struct identity_force *forcing; /* the newest record under way, or NULL */
+    struct api_call call;           /* inquiry */
+    bool calling;
+    char call_url[300];
+    struct tpc_id *asked; /* in the call */
+    size_t asked_count;
+    struct tpc_id *ask; /* queued */
+    size_t ask_count, ask_capacity;
+    struct part_daemon *daemon;
+    UT_hash_handle hh;
+};
+
+/* A branch that ended, until its records are erased. */
+struct expiry {
+    struct tpc_id gtid;
+    uint64_t at_us;
+};
+
+struct part_stats {
+    uint64_t messages[API_OP_COUNT];
+    uint64_t votes[API_VOTE_COMMITTED + 1];
+    uint64_t refused; /* for limits */
+    uint64_t errors;  /* answers with an error */
+    uint64_t inquiries, inquiries_failed;
+    uint64_t decisions_told;
+    uint64_t conflicts_applied; /* prepared changes that no longer applied */
+    uint64_t erased;
+};
+
+struct part_daemon {
+    const struct part_settings *settings;
+    uv_loop_t *loop;
+    uv_timer_t tick;
+    uv_prepare_t prepare;
+    uv_async_t wake;
+    uv_signal_t sigterm, sigint;
+    uv_work_t recovery;
+    struct tpc_timers timers;
+    struct wal_store *store;
+    struct wal_log *log;
+    struct part_resource *resource;
+    struct api_server *server, *admin;
+    struct api_client *client;
+    struct tpc_id participant_id;
+
+    struct branch *branches;     /* by gtid */
+    struct branch *live, *ended; /* lists; ended: the oldest first */
+    size_t live_count, ended_count;
+    size_t jobs_busy, forces_busy;
+    struct coordinator *coordinators; /* by id */
+
+    struct expiry *expiries; /* a ring, the oldest first */
+    size_t expiry_first, expiry_count, expiry_capacity;
+    struct tpc_timer retention;
+    /* Proofs to be dropped once the erasure of their records is durable. */
+    struct tpc_id *unproved;
+    size_t unproved_count;
+    uint64_t unproved_after; /* when this many forces are done */
+    uint64_t forces_begun, forces_done;
+
+    struct tpc_buf line;
+    struct part_stats stats;
+    bool recovered, draining, failed;
+    uint64_t drain_until_ms;
+};
+
+/* Nobody knows what is durable, or the daemon cannot go on: say so, answer nobody, exit. The next
+ * start reads what is there. */
+_Noreturn void part_halt(const char *why, const struct tpc_err *err);
+/* From any thread: the log or the database has something for the loop. */
+void part_wake(void *arg);
+/* Memory that must be there: halts when it is not. */
+void *part_alloc(size_t size);
+char *part_strdup(const char *text);
+
+/* ---- branch.c: the table ---- */
+struct branch *part_branch_find(const struct part_daemon *daemon, const struct tpc_id *gtid);
+struct branch *part_branch_new(struct part_daemon *daemon, const struct tpc_id *gtid);
+struct work *part_branch_work(struct branch *branch); /* never NULL */
+void part_branch_free(struct branch *branch);         /* nobody waits, nothing is under way */
+void part_branch_set_error(struct branch *branch, const char *text); /* NULL: none */
+/* Move to the list that @ended says. */
+void part_branch_mark(struct branch *branch, bool ended);
+/* Drop what an ended branch no longer needs. */
+void part_branch_trim(struct branch *branch);
+
+/* ---- driver.c: one event, and what follows from it ---- */
+/* TPC_EPROTO: not allowed in this state, nothing happened. @branch may be gone afterwards. */
+TPC_NODISCARD enum tpc_rc part_event(struct branch *branch, struct part_event event);
+/* The same for events that only a bug makes impossible. */
+void part_event_sure(struct branch *branch, enum part_event_type type);
+
+/* ---- effects.c: the log and the database ---- */
+void part_force(struct branch *branch, enum wal_kind kind);
+void part_log(struct branch *branch, enum wal_kind kind);
+void part_job_start(struct branch *branch, enum part_job_kind kind);
+void part_job_cancel(struct branch *branch);
+
+/* ---- messages.c ---- */
+/* Act on all messages of @take_envelope; a line for each goes into @stream, which is ended. */
+void part_messages(struct part_daemon *daemon, struct api_envelope *take_envelope,
+                   struct api_stream *stream);
+/* The group's coordinator is recorded: go on. */
+void part_group_run(struct group *group);
+/* Write the answer to one message, and give it up. */
+void part_reply_vote(struct branch *branch, struct reply *reply, enum api_vote vote);
+void part_reply_state(struct branch *branch, struct reply *reply, enum api_branch_state state);
+
+/* ---- coordinators.c: who has spoken to us ---- */
+enum part_seen { PART_SEEN, PART_SEEN_LATER, PART_SEEN_SET_BACK };
+/* Compare with what was seen before. PART_SEEN_LATER: @group is run once that is recorded. */
+enum part_seen part_coordinator_see(struct part_daemon *daemon, const struct api_coordinator *who,
+                                    struct group *group);
+struct coordinator *part_coordinator_find(const struct part_daemon *daemon,
+                                          const struct tpc_id *id);
+/* Recovery: what the log says. */
+void part_coordinator_load(struct part_daemon *daemon,
+                           const struct part_coordinator_record *record);
+void part_coordinators_free(struct part_daemon *daemon);
+
+/* ---- inquiry.c ---- */
+void part_ask(struct branch *branch);               /* in the next inquiry */
+void part_ask_all(struct coordinator *coordinator); /* all that are in doubt, now */
+void part_inquiries_send(struct part_daemon *daemon);
+uint64_t part_ask_delay_ms(const struct part_daemon *daemon, unsigned tries);
+
+/* ---- retention.c ---- */
+void part_retention_start(struct part_daemon *daemon);
+void part_retain(struct branch *branch);                /* it has ended */
+void part_retention_forced(struct part_daemon *daemon); /* a force is done */
+
+/* ---- recovery.c ---- */
+/* Read the log and compare it with the database, on another thread; then @done on the loop. */
+void part_recovery_start(struct part_daemon *daemon, void (*done)(struct part_daemon *daemon));
+
+/* ---- operator.c ---- */
+void part_resolve(void *arg, struct api_request *request, const char *const args[]);
+void part_forget(void *arg, struct api_request *request, const char *const args[]);
+void part_operators_answer(struct branch *branch);
+
+/* ---- view.c, lookup.c, metrics.c, endpoints.c ---- */
+void part_branch_write(struct tpc_buf *out, const struct branch *branch);
+struct branch *part_branch_of_request(struct part_daemon *daemon, struct api_request *request,
+                                      const char *text);
+void part_list(void *arg, struct api_request *request, const char *const args[]);
+void part_show(void *arg, struct api_request *request, const char *const args[]);
+void part_lookup(void *arg, struct api_request *request, const char *const args[]);
+void part_metrics(void *arg, struct api_request *request, const char *const args[]);
+void part_handle(void *arg, struct api_request *request);
+void part_handle_admin(void *arg, struct api_request *request);
+void part_unavailable(struct api_request *request, const char *why);
+
+#endif

@@ -1,0 +1,62 @@
+/* The points at which a test can make the agent die, fail, wait or hang. */
+#ifndef ASSENT_PARTICIPANT_FAILPOINTS_H
+#define ASSENT_PARTICIPANT_FAILPOINTS_H
+
+#include "base/failpoint.h"
+
+#define PART_FAILPOINT_LIST(X)                                                                     \
+    X(START_SCAN, "agent.start.scan")           /* recovery reads a record */                      \
+    X(START_PROVE, "agent.start.prove")         /* before proof of a branch in doubt is sought */  \
+    X(START_RESTORE, "agent.start.restore")     /* before a branch's locks are taken again */      \
+    X(START_RECOVERED, "agent.start.recovered") /* log and database are compared, nobody asked */  \
+    X(START_READY, "agent.start.ready")         /* about to serve */                               \
+    X(REQUEST_RECEIVE, "agent.request.receive") /* a whole request is here */                      \
+    X(RESPONSE_SEND, "agent.response.send")     /* before an answer leaves */                      \
+    X(PREPARE_RECEIVE, "agent.prepare.receive") /* before a prepare is acted on */                 \
+    X(COMMIT_RECEIVE, "agent.commit.receive")   /* before a commit is acted on */                  \
+    X(ABORT_RECEIVE, "agent.abort.receive")     /* before an abort is acted on */                  \
+    X(VOTE_SEND, "agent.vote.send")             /* before a vote leaves; error: it is lost */      \
+    X(ACK_SEND, "agent.ack.send")               /* before an end is told; error: it is lost */     \
+    X(PREPARED_FORCE, "agent.prepared.force")   /* before the record is handed to the log */       \
+    X(PREPARED_FORCED, "agent.prepared.forced") /* durable, nobody told */                         \
+    X(ABORTED_FORCE, "agent.aborted.force")     /* one-phase: before the tombstone */              \
+    X(ABORTED_FORCED, "agent.aborted.forced")   /* durable, nobody told */                         \
+    X(HEURISTIC_FORCE, "agent.heuristic.force") /* before an outcome by hand is recorded */        \
+    X(HEURISTIC_FORCED, "agent.heuristic.forced") /* durable, not acted on */                      \
+    X(FORGOTTEN_FORCE, "agent.forgotten.force")   /* before the forgetting is recorded */          \
+    X(FORGOTTEN_FORCED, "agent.forgotten.forced")                                                  \
+    X(COORDINATOR_FORCE, "agent.coordinator.force") /* before a new coordinator is recorded */     \
+    X(COORDINATOR_FORCED, "agent.coordinator.forced")                                              \
+    X(COMMITTED_LOG, "agent.committed.log")       /* committed, before the lazy record */          \
+    X(ABORTED_LOG, "agent.aborted.log")           /* undone, before the lazy record */             \
+    X(INQUIRY_SEND, "agent.inquiry.send")         /* before the coordinator is asked */            \
+    X(INQUIRY_RECEIVE, "agent.inquiry.receive")   /* at the first byte of its answer */            \
+    X(DECISION_RECEIVE, "agent.decision.receive") /* before a told decision is acted on */         \
+    X(DB_CAPTURE, "agent.db.capture")             /* before a branch's statements run */           \
+    X(DB_CAPTURED, "agent.db.captured")           /* after they ran, before the vote */            \
+    X(DB_APPLY, "agent.db.apply")                 /* before a group of commits is applied */       \
+    X(DB_COMMIT, "agent.db.commit")               /* applied, before the database's commit */      \
+    X(DB_COMMITTED, "agent.db.committed")         /* durable in the database, nobody told */       \
+    X(DB_UNDO, "agent.db.undo")                   /* before a branch is undone */                  \
+    X(DB_PROVE, "agent.db.prove")                 /* before proof is looked up */                  \
+    X(DB_RESTORE, "agent.db.restore")             /* while locks are taken again */                \
+    X(LOG_APPEND, "agent.log.append")             /* before a group of records is written */       \
+    X(LOG_FORCE, "agent.log.force")               /* written, before they are durable */           \
+    X(LOG_FORCED, "agent.log.forced")             /* durable, nobody told */                       \
+    X(RETENTION_ERASE, "agent.retention.erase")   /* before old records are erased */
+
+enum part_failpoint {
+#define PART_FAILPOINT_ENUM(name, text) PART_FP_##name,
+    PART_FAILPOINT_LIST(PART_FAILPOINT_ENUM)
+#undef PART_FAILPOINT_ENUM
+        PART_FP_COUNT
+};
+
+extern struct tpc_failpoint part_failpoints[PART_FP_COUNT];
+
+static inline bool part_fp(enum part_failpoint point)
+{
+    return tpc_fp_hit(&part_failpoints[point]);
+}
+
+#endif

@@ -1,0 +1,230 @@
+/* POST /v1/messages: a group of messages in, a line for each out, as soon as it is done. */
+#include "participant/daemon.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/tpc_assert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct group {
+    struct part_daemon *daemon;
+    struct api_stream *stream;
+    struct api_envelope envelope;
+    size_t outstanding; /* lines to come, and one while the group is being run */
+    struct reply replies[];
+};
+
+/* ---- Answers ---- */
+
+static void give_up(struct group *group)
+{
+    if (--group->outstanding == 0) {
+        api_stream_end(group->stream);
+        api_envelope_done(&group->envelope);
+        free(group);
+    }
+}
+
+static void answer(struct reply *reply, struct api_answer *line)
+{
+    struct group *group = reply->group;
+    struct part_daemon *daemon = group->daemon;
+    line->op = reply->op;
+    line->participant_id = daemon->participant_id;
+    daemon->stats.votes[line->vote]++;
+    daemon->stats.errors += line->error != API_ERROR_NONE;
+    bool is_vote = reply->op == API_OP_PREPARE && line->error == API_ERROR_NONE;
+    if (!part_fp(is_vote ? PART_FP_VOTE_SEND : PART_FP_ACK_SEND)) {
+        tpc_buf_clear(&daemon->line);
+        api_answer_write(&daemon->line, line);
+        /* Without memory the line is lost, as on the wire. */
+        if (!daemon->line.failed) {
+            api_stream_write(group->stream, daemon->line.data, daemon->line.size);
+        }
+    }
+    give_up(group);
+}
+
+static void answer_error(struct reply *reply, const struct api_message *message,
+                         enum api_answer_error error, uint64_t generation_seen)
+{
+    struct api_answer line = {.gtid_valid = message->gtid_valid,
+                              .gtid = message->gtid,
+                              .error = error,
+                              .cause.statement = -1,
+                              .generation_seen = generation_seen};
+    memcpy(line.gtid_text, message->gtid_text, sizeof line.gtid_text);
+    answer(reply, &line);
+}
+
+void part_reply_vote(struct branch *branch, struct reply *reply, enum api_vote vote)
+{
+    static char told_abort[] = "the transaction was aborted before this prepare came, or during it";
+    static char forgotten[] = "refused before a restart; the reason is not known any more";
+    struct api_answer line = {
+        .gtid_valid = true, .gtid = branch->gtid, .vote = vote, .cause.statement = -1};
+    if (vote == API_VOTE_NO) {
+        line.cause = branch->cause;
+    } else {
+        line.results = branch->results;
+        line.results_size = branch->results_size;
+    }
+    if (vote == API_VOTE_NO && line.cause.code == API_CAUSE_NONE) {
+        bool told = branch->fsm.told == PART_ABORT || branch->fsm.abort_wanted;
+        bool logged = branch->fsm.durable_abort;
+        line.cause.code = told && !logged ? API_CAUSE_CLIENT_ABORT : API_CAUSE_WORK_LOST;
+        line.cause.detail = told && !logged ? told_abort : forgotten;
+    }
+    answer(reply, &line);
+}
+
+void part_reply_state(struct branch *branch, struct reply *reply, enum api_branch_state state)
+{
+    struct api_answer line = {
+        .gtid_valid = true, .gtid = branch->gtid, .state = state, .cause.statement = -1};
+    answer(reply, &line);
+}
+
+/* ---- Messages ---- */
+
+static void refuse_full(struct part_daemon *daemon, struct reply *reply,
+                        const struct api_message *message)
+{
+    char detail[128];
+    struct api_answer line = {.gtid_valid = true,
+                              .gtid = message->gtid,
+                              .vote = API_VOTE_NO,
+                              .cause = {.code = API_CAUSE_PARTICIPANT_ERROR, .statement = -1}};
+    (void)snprintf(detail, sizeof detail, "%zu branches are in flight (--branches-max)",
+                   daemon->live_count);
+    line.cause.detail = detail;
+    daemon->stats.refused++;
+    answer(reply, &line);
+}
+
+static void take_work(struct branch *branch, struct api_message *message)
+{
+    struct part_job *job = &part_branch_work(branch)->job;
+    branch->began_us = message->began_us;
+    job->deadline_ms = tpc_clock_mono_ms() + message->timeout_ms;
+    job->isolation = message->isolation;
+    job->statements = message->statements;
+    message->statements = (struct api_statements){0};
+}
+
+static enum part_event_type event_type(enum api_op op)
+{
+    switch (op) {
+    case API_OP_PREPARE:
+        return PART_EV_PREPARE;
+    case API_OP_COMMIT:
+        return PART_EV_COMMIT;
+    case API_OP_ABORT:
+        return PART_EV_ABORT;
+    case API_OP_COUNT:
+        break;
+    }
+    TPC_ASSERT(!"an operation");
+}
+
+/* Hand @message to its branch, on whose list @reply waits already: the answer may come at once. */
+static void step(struct branch *branch, struct reply *reply, const struct api_message *message)
+{
+    struct reply **list = message->op == API_OP_PREPARE ? &branch->votes : &branch->acks;
+    reply->next = *list;
+    *list = reply;
+    enum tpc_rc rc = part_event(branch, (struct part_event){.type = event_type(message->op),
+                                                            .one_phase = message->one_phase});
+    if (rc != TPC_OK) {
+        *list = reply->next;
+        tpc_log(TPC_LOG_WARN, "message.refused", tpc_kv_id("gtid", &message->gtid),
+                tpc_kv_str("op", api_op_name(message->op)),
+                tpc_kv_str("state", part_state_name(branch->fsm.state)));
+        answer_error(reply, message, API_ERROR_PROTOCOL, 0);
+    }
+}
+
+static void run_message(struct group *group, size_t index)
+{
+    struct part_daemon *daemon = group->daemon;
+    struct api_message *message = &group->envelope.messages[index];
+    struct reply *reply = &group->replies[index];
+    const struct tpc_id *coordinator_id = &group->envelope.coordinator.id;
+    daemon->stats.messages[message->op]++;
+    if (!message->gtid_valid) {
+        answer_error(reply, message, API_ERROR_INVALID_GTID, 0);
+        return;
+    }
+    (void)part_fp(message->op == API_OP_PREPARE  ? PART_FP_PREPARE_RECEIVE
+                  : message->op == API_OP_COMMIT ? PART_FP_COMMIT_RECEIVE
+                                                 : PART_FP_ABORT_RECEIVE);
+    struct branch *branch = part_branch_find(daemon, &message->gtid);
+    if (branch != NULL && !tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
+        answer_error(reply, message, API_ERROR_WRONG_COORDINATOR, 0);
+        return;
+    }
+    if (branch == NULL && message->op == API_OP_PREPARE &&
+        daemon->live_count >= daemon->settings->branches_max) {
+        refuse_full(daemon, reply, message);
+        return;
+    }
+    if (branch == NULL) {
+        branch = part_branch_new(daemon, &message->gtid);
+        branch->coordinator_id = *coordinator_id;
+        if (message->op == API_OP_PREPARE) {
+            take_work(branch, message);
+        }
+    }
+    step(branch, reply, message);
+}
+
+void part_group_run(struct group *group)
+{
+    for (size_t i = 0; i < group->envelope.count; i++) {
+        run_message(group, i);
+    }
+    give_up(group);
+}
+
+static void refuse_set_back(struct group *group)
+{
+    const struct api_coordinator *who = &group->envelope.coordinator;
+    const struct coordinator *seen = part_coordinator_find(group->daemon, &who->id);
+    tpc_log(TPC_LOG_ERROR, "coordinator.set_back", tpc_kv_id("coordinator", &who->id),
+            tpc_kv_uint("generation", who->generation),
+            tpc_kv_uint("generation_seen", seen->self.generation), tpc_kv_str("url", who->url),
+            tpc_kv_str("advice", "its log is an old copy: nothing of it is acted on"));
+    for (size_t i = 0; i < group->envelope.count; i++) {
+        answer_error(&group->replies[i], &group->envelope.messages[i], API_ERROR_LOG_SET_BACK,
+                     seen->self.generation);
+    }
+    give_up(group);
+}
+
+void part_messages(struct part_daemon *daemon, struct api_envelope *take_envelope,
+                   struct api_stream *stream)
+{
+    size_t count = take_envelope->count;
+    struct group *group = part_alloc(sizeof *group + count * sizeof group->replies[0]);
+    group->daemon = daemon;
+    group->stream = stream;
+    group->envelope = *take_envelope;
+    *take_envelope = (struct api_envelope){0};
+    group->outstanding = count + 1;
+    for (size_t i = 0; i < count; i++) {
+        group->replies[i] = (struct reply){.group = group, .op = group->envelope.messages[i].op};
+    }
+    switch (part_coordinator_see(daemon, &group->envelope.coordinator, group)) {
+    case PART_SEEN:
+        part_group_run(group);
+        break;
+    case PART_SEEN_LATER:
+        break;
+    case PART_SEEN_SET_BACK:
+        refuse_set_back(group);
+        break;
+    }
+}

@@ -1,0 +1,204 @@
+/* The start: what the log says, compared with what the database holds.
+ *
+ * On a thread of its own, so that the loop can say "not yet" meanwhile. It only reads, so a crash
+ * in here changes nothing. Nothing is answered before it is done: until the locks of the branches
+ * in doubt are back, new work could take what they have promised. */
+#include "participant/daemon.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <utlist.h>
+
+struct recovery {
+    struct part_daemon *daemon;
+    void (*done)(struct part_daemon *daemon);
+    size_t records;
+    uint64_t began_ms;
+    enum tpc_rc rc;
+    struct tpc_err err;
+};
+
+/* ---- The log ---- */
+
+static char *copy_text(const char *text, size_t size)
+{
+    char *copy = NULL;
+    if (size > 0) {
+        copy = part_alloc(size + 1);
+        memcpy(copy, text, size);
+    }
+    return copy;
+}
+
+static void keep_prepared(struct branch *branch, const struct part_record *record)
+{
+    struct work *work = part_branch_work(branch);
+    branch->began_us = record->began_us;
+    tpc_buf_clear(&work->payload);
+    tpc_buf_add(&work->payload, record->payload, record->payload_size);
+    if (work->payload.failed) {
+        part_halt("out of memory for what the log holds", NULL);
+    }
+}
+
+/* What the state machine does not keep. */
+static void keep(struct branch *branch, enum wal_kind kind, const struct part_record *record)
+{
+    branch->logged = true;
+    branch->at_us = kind == WAL_PART_HEURISTIC ? branch->at_us : record->at_us;
+    if (!tpc_id_is_zero(&record->coordinator_id)) {
+        branch->coordinator_id = record->coordinator_id;
+    }
+    if (kind == WAL_PART_PREPARED) {
+        keep_prepared(branch, record);
+    } else if (kind == WAL_PART_HEURISTIC) {
+        free(branch->by_hand.operator_name);
+        free(branch->by_hand.reason);
+        branch->by_hand = (struct by_hand){
+            .operator_name = copy_text(record->operator_name, record->operator_name_size),
+            .reason = copy_text(record->reason, record->reason_size),
+            .at_us = record->at_us};
+    } else {
+        part_branch_trim(branch);
+    }
+}
+
+static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
+                         struct tpc_err *reterr)
+{
+    struct recovery *recovery = arg;
+    struct part_daemon *daemon = recovery->daemon;
+    struct wal_record log_record;
+    (void)lsn;
+    enum tpc_rc rc = wal_record_decode(data, size, &log_record, reterr);
+    recovery->records++;
+    if (rc == TPC_OK && log_record.kind == WAL_PART_COORDINATOR) {
+        struct part_coordinator_record coordinator;
+        rc = part_coordinator_read(&log_record, &coordinator, reterr);
+        if (rc == TPC_OK) {
+            part_coordinator_load(daemon, &coordinator);
+        }
+        return rc;
+    }
+    struct part_record record;
+    if (rc != TPC_OK || (rc = part_record_read(&log_record, &record, reterr)) != TPC_OK) {
+        return rc;
+    }
+    struct branch *branch = part_branch_find(daemon, &record.gtid);
+    if (branch == NULL) {
+        branch = part_branch_new(daemon, &record.gtid);
+    }
+    rc = part_recover_fold(&branch->fsm, log_record.kind, &record, reterr);
+    if (rc == TPC_OK) {
+        keep(branch, log_record.kind, &record);
+    }
+    return rc;
+}
+
+/* ---- The database ---- */
+
+/* The lazy record of its commit may be lost; the proof is not. */
+static enum tpc_rc restore(struct part_daemon *daemon, struct branch *branch,
+                           struct tpc_err *reterr)
+{
+    const struct part_resource_ops *ops = daemon->resource->ops;
+    struct work *work = part_branch_work(branch);
+    (void)part_fp(PART_FP_START_PROVE);
+    enum tpc_rc rc = ops->prove(daemon->resource, &branch->gtid, &work->proven, reterr);
+    if (rc == TPC_OK && !work->proven) {
+        (void)part_fp(PART_FP_START_RESTORE);
+        rc = ops->restore(daemon->resource, &branch->gtid, branch->began_us, work->payload.data,
+                          work->payload.size, reterr);
+    }
+    tpc_buf_done(&work->payload);
+    return rc;
+}
+
+/* What was given up by hand is not restored: its locks may have been others' since. */
+static bool holds_promise(const struct branch *branch)
+{
+    return branch->fsm.state == PART_PREPARED || branch->fsm.state == PART_HEUR_COMMITTING;
+}
+
+static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
+{
+    struct branch *branch;
+    enum tpc_rc rc = TPC_OK;
+    DL_FOREACH (daemon->live, branch) {
+        if (rc == TPC_OK && holds_promise(branch)) {
+            rc = restore(daemon, branch, reterr);
+        }
+    }
+    return rc == TPC_OK ? daemon->resource->ops->start(daemon->resource, reterr) : rc;
+}
+
+static void read_all(uv_work_t *request)
+{
+    struct recovery *recovery = request->data;
+    struct part_daemon *daemon = recovery->daemon;
+    recovery->rc = daemon->store->ops->scan(daemon->store, visit, recovery, &recovery->err);
+    if (recovery->rc == TPC_OK) {
+        recovery->rc = compare(daemon, &recovery->err);
+    }
+}
+
+/* ---- The loop goes on from here ---- */
+
+static void resume(struct part_daemon *daemon, size_t *ret_in_doubt)
+{
+    struct branch *branch, *next;
+    DL_FOREACH_SAFE(daemon->live, branch, next)
+    {
+        if (branch->work != NULL && branch->work->proven) {
+            branch->work->proven = false;
+            part_event_sure(branch, PART_EV_DB_PROOF);
+        }
+    }
+    DL_FOREACH_SAFE(daemon->live, branch, next)
+    {
+        *ret_in_doubt += part_in_doubt(&branch->fsm);
+        part_event_sure(branch, PART_EV_RESTARTED);
+    }
+}
+
+static void on_read(uv_work_t *request, int status)
+{
+    struct recovery *recovery = request->data;
+    struct part_daemon *daemon = recovery->daemon;
+    void (*done)(struct part_daemon *) = recovery->done;
+    size_t in_doubt = 0;
+    (void)status;
+    if (recovery->rc == TPC_OK) {
+        struct wal_log_options log = {
+            .queue_max = daemon->settings->queue_max_bytes, .wake = part_wake, .wake_arg = daemon};
+        recovery->rc = wal_log_start(daemon->store, &log, &daemon->log, &recovery->err);
+    }
+    if (recovery->rc != TPC_OK) {
+        tpc_log(TPC_LOG_ERROR, "daemon.start_failed", tpc_kv_str("error", recovery->err.text));
+        daemon->failed = true;
+    } else {
+        (void)part_fp(PART_FP_START_RECOVERED);
+        resume(daemon, &in_doubt);
+        tpc_log(TPC_LOG_INFO, "daemon.recovered", tpc_kv_uint("records", recovery->records),
+                tpc_kv_uint("branches", HASH_COUNT(daemon->branches)),
+                tpc_kv_uint("in_doubt", in_doubt),
+                tpc_kv_uint("took_ms", tpc_clock_mono_ms() - recovery->began_ms));
+    }
+    free(recovery);
+    done(daemon);
+}
+
+void part_recovery_start(struct part_daemon *daemon, void (*done)(struct part_daemon *daemon))
+{
+    struct recovery *recovery = part_alloc(sizeof *recovery);
+    recovery->daemon = daemon;
+    recovery->done = done;
+    recovery->began_ms = tpc_clock_mono_ms();
+    daemon->recovery.data = recovery;
+    if (uv_queue_work(daemon->loop, &daemon->recovery, read_all, on_read) != 0) {
+        part_halt("cannot start a thread", NULL);
+    }
+}
