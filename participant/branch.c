@@ -40,14 +40,14 @@ char *part_strdup(const char *text)
     return copy;
 }
 
-struct branch *part_branch_find(const struct part_daemon *daemon, const struct tpc_id *gtid)
+struct branch *part_table_find(const struct part_daemon *daemon, const struct tpc_id *gtid)
 {
     struct branch *branch = NULL;
     HASH_FIND(hh, daemon->branches, gtid, sizeof *gtid, branch);
     return branch;
 }
 
-struct branch *part_branch_new(struct part_daemon *daemon, const struct tpc_id *gtid)
+struct branch *part_table_add(struct part_daemon *daemon, const struct tpc_id *gtid)
 {
     struct branch *branch = part_alloc(sizeof *branch);
     branch->gtid = *gtid;

@@ -97,8 +97,8 @@ static void force_identity(struct coordinator *coordinator)
     }
     encode(coordinator, &record);
     force->coordinator = coordinator;
-    force->append = (struct wal_append){
-        .size = record.size, .data = tpc_buf_take(&record), .force = true, .done = on_forced};
+    force->append = (struct wal_append){.size = record.size, .force = true, .done = on_forced};
+    force->append.data = tpc_buf_take(&record); /* which forgets the size */
     coordinator->forcing = force;
     daemon->forces_busy++;
     daemon->forces_begun++;

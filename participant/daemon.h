@@ -183,8 +183,8 @@ void *part_alloc(size_t size);
 char *part_strdup(const char *text);
 
 /* ---- branch.c: the table ---- */
-struct branch *part_branch_find(const struct part_daemon *daemon, const struct tpc_id *gtid);
-struct branch *part_branch_new(struct part_daemon *daemon, const struct tpc_id *gtid);
+struct branch *part_table_find(const struct part_daemon *daemon, const struct tpc_id *gtid);
+struct branch *part_table_add(struct part_daemon *daemon, const struct tpc_id *gtid);
 struct work *part_branch_work(struct branch *branch); /* never NULL */
 void part_branch_free(struct branch *branch);         /* nobody waits, nothing is under way */
 void part_branch_set_error(struct branch *branch, const char *text); /* NULL: none */

@@ -96,8 +96,8 @@ void part_force(struct branch *branch, enum wal_kind kind)
         part_halt("the log cannot be written", NULL);
     }
     encode(branch, kind, &record);
-    work->append = (struct wal_append){
-        .size = record.size, .data = tpc_buf_take(&record), .force = true, .done = on_forced};
+    work->append = (struct wal_append){.size = record.size, .force = true, .done = on_forced};
+    work->append.data = tpc_buf_take(&record); /* which forgets the size */
     work->force_busy = true;
     daemon->forces_busy++;
     daemon->forces_begun++;

@@ -68,7 +68,7 @@ void part_ask_all(struct coordinator *coordinator)
 
 static struct branch *asker(struct coordinator *coordinator, const struct tpc_id *gtid)
 {
-    struct branch *branch = part_branch_find(coordinator->daemon, gtid);
+    struct branch *branch = part_table_find(coordinator->daemon, gtid);
     return branch != NULL && branch->work != NULL &&
                    tpc_id_equal(&branch->coordinator_id, &coordinator->self.id)
                ? branch
@@ -139,8 +139,7 @@ static void on_answer(struct api_call *call, enum tpc_rc rc, const struct tpc_er
     if (rc == TPC_OK) {
         rc = read_decisions(coordinator, &decisions, &err);
     } else {
-        (void)tpc_fail(&err, rc, "%s: %s", coordinator->call_url,
-                       call_err != NULL ? call_err->text : tpc_rc_text(rc));
+        (void)tpc_fail(&err, rc, "%s", call_err != NULL ? call_err->text : tpc_rc_text(rc));
     }
     for (size_t i = 0; rc == TPC_OK && i < decisions.count; i++) {
         tell(coordinator, &decisions.items[i]);

@@ -66,7 +66,7 @@ static void on_proof(struct part_job *job)
 static void look_up(struct lookup_item *item)
 {
     struct part_daemon *daemon = item->lookup->daemon;
-    const struct branch *branch = part_branch_find(daemon, &item->gtid);
+    const struct branch *branch = part_table_find(daemon, &item->gtid);
     if (branch != NULL) {
         item->state = part_state_text(branch->fsm.state);
         return;

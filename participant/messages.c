@@ -161,7 +161,7 @@ static void run_message(struct group *group, size_t index)
     (void)part_fp(message->op == API_OP_PREPARE  ? PART_FP_PREPARE_RECEIVE
                   : message->op == API_OP_COMMIT ? PART_FP_COMMIT_RECEIVE
                                                  : PART_FP_ABORT_RECEIVE);
-    struct branch *branch = part_branch_find(daemon, &message->gtid);
+    struct branch *branch = part_table_find(daemon, &message->gtid);
     if (branch != NULL && !tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
         answer_error(reply, message, API_ERROR_WRONG_COORDINATOR, 0);
         return;
@@ -172,7 +172,7 @@ static void run_message(struct group *group, size_t index)
         return;
     }
     if (branch == NULL) {
-        branch = part_branch_new(daemon, &message->gtid);
+        branch = part_table_add(daemon, &message->gtid);
         branch->coordinator_id = *coordinator_id;
         if (message->op == API_OP_PREPARE) {
             take_work(branch, message);

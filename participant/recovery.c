@@ -87,9 +87,9 @@ static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
     if (rc != TPC_OK || (rc = part_record_read(&log_record, &record, reterr)) != TPC_OK) {
         return rc;
     }
-    struct branch *branch = part_branch_find(daemon, &record.gtid);
+    struct branch *branch = part_table_find(daemon, &record.gtid);
     if (branch == NULL) {
-        branch = part_branch_new(daemon, &record.gtid);
+        branch = part_table_add(daemon, &record.gtid);
     }
     rc = part_recover_fold(&branch->fsm, log_record.kind, &record, reterr);
     if (rc == TPC_OK) {

@@ -71,7 +71,7 @@ static bool expired(const struct part_daemon *daemon, uint64_t now_us)
 
 static void forget_branch(struct part_daemon *daemon, const struct tpc_id *gtid)
 {
-    struct branch *branch = part_branch_find(daemon, gtid);
+    struct branch *branch = part_table_find(daemon, gtid);
     if (branch == NULL) {
         return;
     }

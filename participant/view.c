@@ -85,7 +85,7 @@ struct branch *part_branch_of_request(struct part_daemon *daemon, struct api_req
     struct branch *branch = NULL;
     struct tpc_buf out = {0};
     if (tpc_id_parse(text, strlen(text), &gtid)) {
-        branch = part_branch_find(daemon, &gtid);
+        branch = part_table_find(daemon, &gtid);
     }
     if (branch != NULL) {
         return branch;
