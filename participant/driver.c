@@ -66,66 +66,96 @@ static void disarm(struct branch *branch)
 
 /* ---- Effects ---- */
 
-static void carry_out(struct branch *branch, enum part_effect_type effect)
+static bool work_in_database(struct branch *branch, enum part_effect_type effect)
 {
-    switch (effect) {
+    switch ((int)effect) {
     case PART_FX_DB_PREPARE:
         part_job_start(branch, PART_JOB_PREPARE);
-        break;
+        return true;
     case PART_FX_DB_CANCEL:
         part_job_cancel(branch);
-        break;
+        return true;
     case PART_FX_DB_COMMIT:
         part_job_start(branch, PART_JOB_COMMIT);
-        break;
+        return true;
     case PART_FX_DB_ABORT:
         part_job_start(branch, PART_JOB_ABORT);
-        break;
+        return true;
     case PART_FX_DB_PROVE:
         part_job_start(branch, PART_JOB_PROVE);
-        break;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool write_log(struct branch *branch, enum part_effect_type effect)
+{
+    switch ((int)effect) {
     case PART_FX_FORCE_PREPARED:
         part_force(branch, WAL_PART_PREPARED);
-        break;
+        return true;
     case PART_FX_FORCE_ABORTED:
         part_force(branch, WAL_PART_ABORTED);
-        break;
+        return true;
     case PART_FX_FORCE_HEURISTIC:
         part_force(branch, WAL_PART_HEURISTIC);
-        break;
+        return true;
     case PART_FX_FORCE_FORGOTTEN:
         part_force(branch, WAL_PART_FORGOTTEN);
-        break;
+        return true;
     case PART_FX_LOG_PREPARED:
         part_log(branch, WAL_PART_PREPARED);
-        break;
+        return true;
     case PART_FX_LOG_COMMITTED:
         part_log(branch, WAL_PART_COMMITTED);
-        break;
+        return true;
     case PART_FX_LOG_ABORTED:
         part_log(branch, WAL_PART_ABORTED);
-        break;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool answer(struct branch *branch, enum part_effect_type effect)
+{
+    switch ((int)effect) {
     case PART_FX_VOTE_YES:
         vote(branch, API_VOTE_YES);
-        break;
+        return true;
     case PART_FX_VOTE_NO:
         vote(branch, API_VOTE_NO);
-        break;
+        return true;
     case PART_FX_VOTE_READ_ONLY:
         vote(branch, API_VOTE_READ_ONLY);
-        break;
+        return true;
     case PART_FX_VOTE_COMMITTED:
         vote(branch, API_VOTE_COMMITTED);
-        break;
+        return true;
     case PART_FX_ACK_COMMITTED:
         acknowledge(branch, API_STATE_COMMITTED);
-        break;
+        return true;
     case PART_FX_ACK_ABORTED:
         acknowledge(branch, API_STATE_ABORTED);
-        break;
+        return true;
     case PART_FX_ACK_UNKNOWN:
         acknowledge(branch, API_STATE_UNKNOWN);
-        break;
+        return true;
+    case PART_FX_OPERATOR_DONE:
+        part_operators_answer(branch);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void carry_out(struct branch *branch, enum part_effect_type effect)
+{
+    if (work_in_database(branch, effect) || write_log(branch, effect) || answer(branch, effect)) {
+        return;
+    }
+    switch ((int)effect) {
     case PART_FX_ASK:
         part_ask(branch);
         break;
@@ -135,14 +165,11 @@ static void carry_out(struct branch *branch, enum part_effect_type effect)
     case PART_FX_CANCEL_TIMER:
         disarm(branch);
         break;
-    case PART_FX_OPERATOR_DONE:
-        part_operators_answer(branch);
-        break;
     case PART_FX_ENDED: /* after all others */
         break;
     case PART_FX_HALT:
         part_halt("a forced write of the log failed, and nobody knows what is on disk", NULL);
-    case PART_EFFECT_COUNT:
+    default:
         TPC_ASSERT(!"an effect");
     }
 }
