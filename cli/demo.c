@@ -107,6 +107,9 @@ static void play_start(struct cli_stage *stage)
     start_agent(stage, EAST, "east", "sqlite:east.db");
     start_agent(stage, WEST, "west", "sqlite:west.db");
     start_coordinator(stage, "127.0.0.1:0", NULL);
+    if (!stage->failed) {
+        printf("$ export ASSENT_URL=%s\n\n", stage->daemons[COORDINATOR].url);
+    }
 }
 
 static void play_transfer(struct cli_stage *stage)

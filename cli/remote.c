@@ -26,12 +26,14 @@ struct cli_peer cli_coordinator(const struct cli_remote *remote)
     return (struct cli_peer){.what = "the coordinator", .url = remote->call->url};
 }
 
-static void complain_unreachable(const struct cli_peer *peer, const struct tpc_err *err)
+static void complain_unreachable(const struct cli_peer *peer, enum tpc_rc rc,
+                                 const struct tpc_err *err)
 {
-    fprintf(stderr, "assent: cannot reach %s%s%s at %s: %s\n", peer->what,
+    fprintf(stderr, "assent: %s %s%s%s at %s: %s\n",
+            rc == TPC_EUNREACHABLE ? "cannot reach" : "no answer from", peer->what,
             peer->name != NULL ? " " : "", peer->name != NULL ? peer->name : "", peer->url,
             err->text);
-    if (peer->name == NULL) {
+    if (peer->name == NULL && rc == TPC_EUNREACHABLE) {
         fputs("Is assentd running there? Name another with --url or ASSENT_URL.\n", stderr);
     }
 }
@@ -58,7 +60,7 @@ enum cli_exit cli_remote_send(struct cli_remote *remote, const struct cli_peer *
                     peer->url, answer.status, err.text);
         }
     } else if (rc != TPC_OK && !quiet) {
-        complain_unreachable(peer, &err);
+        complain_unreachable(peer, rc, &err);
     }
     int status = answer.status;
     cli_answer_done(&answer);
