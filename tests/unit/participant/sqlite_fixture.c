@@ -26,6 +26,7 @@ void fx_init(struct fx *fx, const char *schema)
     (void)snprintf(fx->url, sizeof(fx->url), "sqlite:%s", fx->path);
     assert_int_equal(sem_init(&fx->woken, 0, 0), 0);
     assert_int_equal(sqlite3_open(fx->path, &fx->other), SQLITE_OK);
+    sqlite3_busy_timeout(fx->other, 5000);
     fx_must(fx, schema);
     fx->options = (struct part_resource_options){.url = fx->url,
                                                  .participant_id = fx_id(1000),
