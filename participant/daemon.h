@@ -21,7 +21,7 @@ enum { PART_EXIT_USAGE = 2, PART_EXIT_HALT = 70 };
 struct part_settings {
     char *name, *data, *listen, *admin_listen;
     char *log_level, *log_format, *failpoints;
-    bool foreign_keys, allow_unsafe_settings;
+    bool foreign_keys, allow_unsafe_settings, adopt;
     uint64_t retention_ms;     /* of ended branches in the log */
     uint64_t retained_max;     /* most of them in the log */
     uint64_t remember_ms;      /* of ended branches with their answers in memory */
@@ -255,6 +255,9 @@ void part_list(void *arg, struct api_request *request, const char *const args[])
 void part_show(void *arg, struct api_request *request, const char *const args[]);
 void part_lookup(void *arg, struct api_request *request, const char *const args[]);
 void part_metrics(void *arg, struct api_request *request, const char *const args[]);
+/* docs/openapi-participant.json, embedded by the build */
+extern const unsigned char part_openapi[];
+extern const size_t part_openapi_size;
 void part_handle(void *arg, struct api_request *request);
 void part_handle_admin(void *arg, struct api_request *request);
 void part_unavailable(struct api_request *request, const char *why);

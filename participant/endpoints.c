@@ -84,6 +84,14 @@ static void readyz(void *arg, struct api_request *request, const char *const arg
     api_respond(request, ready ? 200 : 503, "text/plain; charset=utf-8", &out);
 }
 
+static void openapi(void *arg, struct api_request *request, const char *const args[])
+{
+    struct tpc_buf out = {0};
+    (void)arg, (void)args;
+    tpc_buf_add(&out, part_openapi, part_openapi_size);
+    api_respond(request, 200, NULL, &out);
+}
+
 static const struct api_route routes[] = {
     {"POST", "/v1/messages", messages},
     {"GET", "/v1/branches", part_list},
@@ -94,6 +102,7 @@ static const struct api_route routes[] = {
     {"GET", "/livez", livez},
     {"GET", "/readyz", readyz},
     {"GET", "/metrics", part_metrics},
+    {"GET", "/openapi.json", openapi},
     {NULL, NULL, NULL},
 };
 

@@ -9,7 +9,7 @@ import time
 import urllib.error
 import urllib.request
 
-READY = re.compile(rb"evt=daemon\.ready url=(\S+)")
+READY = re.compile(rb"evt=daemon\.ready (?:\S+ )*?url=(\S+)")
 BOUND_S = 30
 
 

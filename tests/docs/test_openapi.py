@@ -1,16 +1,18 @@
-"""usage: test_openapi.py ROOT ASSENTD [ASSENT_AGENT]; the API descriptions against the programs."""
+"""usage: test_openapi.py ROOT ASSENTD ASSENT_AGENT; the API descriptions against the programs."""
 
 import json
 import os
 import re
+import sqlite3
 import sys
 import tempfile
 import unittest
+import uuid
 
 import daemons
 import schema
 
-ROOT = ASSENTD = None
+ROOT = ASSENTD = AGENT = None
 METHODS = {"get", "put", "post", "delete"}
 NOBODY = "http://127.0.0.1:9"
 UNKNOWN = "0199c0de-7a11-7c3e-9f00-5a2b1c0d0001"
@@ -50,7 +52,7 @@ def routes_of(source):
 
 def problem_types_of(folders):
     """The types of problem documents that the C files of some folders can write."""
-    call = re.compile(r'\w*(?:problem|problem_begin|server_refuse|refuse_raw)\([^;"]*'
+    call = re.compile(r'(?:\brefuse|problem|problem_begin|server_refuse|refuse_raw)\([^;"]*'
                       r'"([a-z]+(?:-[a-z]+)*)"')
     found = set()
     for folder in folders:
@@ -139,14 +141,15 @@ class Document:
         self.assertIn(kind, media)
         if kind == "text/plain":
             return content
-        value = json.loads(content)
-        self.assertEqual(list(schema.faults(self.document, media[kind]["schema"], value)), [],
-                         content)
-        if path != "/openapi.json":
-            self.assertEqual(
-                list(schema.undocumented(self.document, media[kind]["schema"], value)), [],
-                content)
-        return value
+        lines = content.splitlines() if kind == "application/x-ndjson" else [content]
+        values = [json.loads(line) for line in lines]
+        for value in values:
+            inner = media[kind]["schema"]
+            self.assertEqual(list(schema.faults(self.document, inner, value)), [], content)
+            if path != "/openapi.json":
+                self.assertEqual(list(schema.undocumented(self.document, inner, value)), [],
+                                 content)
+        return values if kind == "application/x-ndjson" else values[0]
 
     def test_serves_itself(self):
         _, _, content = daemons.ask("GET", self.daemon.url + "/openapi.json")
@@ -154,10 +157,12 @@ class Document:
         self.expect(200, "GET", "/openapi.json")
 
     def test_understands_the_methods_that_are_described(self):
-        for path, item in self.document["paths"].items():
-            wanted = {m.upper() for m in item} | ({"HEAD"} if "get" in item else set())
-            url = self.daemon.url + re.sub(r"\{\w+\}", "x", path)
-            status, headers, _ = daemons.ask("PATCH", url)
+        for path in self.document["paths"]:
+            asked = re.sub(r"\{\w+\}", "x", path)
+            wanted = {m.upper() for p, m, _ in operations(self.document)
+                      if re.fullmatch(re.sub(r"\{\w+\}", "[^/]+", p), asked)}
+            wanted |= {"HEAD"} if "GET" in wanted else set()
+            status, headers, _ = daemons.ask("PATCH", self.daemon.url + asked)
             self.assertEqual((status, set(headers["Allow"].split(", "))), (405, wanted), path)
 
 
@@ -232,6 +237,101 @@ class Coordinator(Document, unittest.TestCase):
             self.expect(200, "GET", path)
 
 
+class Participant(Document, unittest.TestCase):
+    path = "docs/openapi-participant.json"
+    source = "participant/endpoints.c"
+    folders = ("participant", "api")
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        folder = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(folder.cleanup)
+        with sqlite3.connect(os.path.join(folder.name, "bank.db")) as database:
+            database.execute("CREATE TABLE t(id INTEGER PRIMARY KEY, n INTEGER NOT NULL)")
+            database.executemany("INSERT INTO t VALUES (?, 0)", [(i,) for i in range(10)])
+        database.close()
+        cls.daemon = daemons.Daemon(folder.name, "agent", AGENT, "sqlite:bank.db", "--name", "bank",
+                                    "--listen", "127.0.0.1:0", "--body-max", "64k")
+        cls.addClassCleanup(cls.daemon.stop)
+
+    def send(self, *messages, **coordinator):
+        """The answers to messages of a coordinator that cannot be asked."""
+        who = {"id": UNKNOWN, "url": NOBODY, "generation": 1, "nonce": UNKNOWN, **coordinator}
+        return self.expect(200, "POST", "/v1/messages",
+                           {"coordinator": who, "messages": list(messages)})
+
+    def prepare(self, row, **more):
+        """A branch that changes one row. Returns its gtid."""
+        gtid = str(uuid.uuid4())
+        sql = "UPDATE t SET n = n + 1 WHERE id = ?"
+        (answer,) = self.send({"op": "prepare", "gtid": gtid, **more,
+                               "statements": [{"sql": sql, "params": [row]}]})
+        self.assertIn(answer["vote"], ("yes", "committed"))
+        self.assertEqual(answer["results"], [{"rows_affected": 1}])
+        return gtid
+
+    def test_messages(self):
+        gtid = self.prepare(0)
+        self.assertEqual(self.send({"op": "commit", "gtid": gtid})[0]["state"], "committed")
+        self.assertEqual(self.send({"op": "commit", "gtid": UNKNOWN})[0]["state"], "unknown")
+        self.assertEqual(self.send({"op": "abort", "gtid": self.prepare(0)})[0]["state"], "aborted")
+        self.assertEqual(self.send({"op": "abort", "gtid": "17"})[0]["error"], "invalid_gtid")
+        self.prepare(0, one_phase=True)
+        (no,) = self.send({"op": "prepare", "gtid": str(uuid.uuid4()),
+                           "statements": [{"sql": "UPDATE t SET n = NULL WHERE id = 0"}]})
+        self.assertEqual((no["vote"], no["cause"]["code"]), ("no", "constraint"))
+        self.send({"op": "abort", "gtid": str(uuid.uuid4())}, id=str(uuid.uuid4()), generation=7)
+        other = str(uuid.uuid4())
+        self.send({"op": "abort", "gtid": str(uuid.uuid4())}, id=other, generation=7)
+        (answer,) = self.send({"op": "commit", "gtid": gtid}, id=other, generation=7)
+        self.assertEqual(answer["error"], "wrong_coordinator")
+        (answer,) = self.send({"op": "commit", "gtid": gtid}, id=other, generation=6)
+        self.assertEqual((answer["error"], answer["generation_seen"]), ("log_set_back", 7))
+
+    def test_refused_messages(self):
+        self.expect(400, "POST", "/v1/messages", b"{")
+        self.expect(413, "POST", "/v1/messages", b" " * 70000)
+        self.expect(422, "POST", "/v1/messages", {"messages": []})
+
+    def test_branches(self):
+        one, listed = "/v1/branches/{gtid}", "/v1/branches"
+        gtid = self.prepare(1)
+        self.assertEqual(self.expect(200, "GET", one, gtid=gtid)["state"], "prepared")
+        items = self.expect(200, "GET", listed, query="?state=prepared")["items"]
+        self.assertIn(gtid, [i["gtid"] for i in items])
+        self.expect(409, "POST", one + "/forget", gtid=gtid)
+        by_hand = {"outcome": "commit", "reason": "a test", "operator": "test"}
+        done = self.expect(200, "POST", one + "/resolve", by_hand, gtid=gtid)
+        self.assertEqual(done["state"], "heuristic_commit")
+        items = self.expect(200, "GET", listed)["items"]
+        self.assertIn(gtid, [i["gtid"] for i in items])
+        done = self.expect(200, "POST", one + "/forget", gtid=gtid)
+        self.assertEqual(done["state"], "committed")
+        self.expect(409, "POST", one + "/resolve", by_hand, gtid=gtid)
+        for verb in ("/resolve", "/forget"):
+            self.expect(404, "POST", one + verb, by_hand, gtid=UNKNOWN)
+        self.expect(404, "GET", one, gtid=UNKNOWN)
+        gtid = self.prepare(2)
+        self.expect(400, "POST", one + "/resolve", b"", gtid=gtid)
+        self.expect(413, "POST", one + "/resolve", b" " * 70000, gtid=gtid)
+        self.expect(422, "POST", one + "/resolve", {"outcome": "maybe"}, gtid=gtid)
+        self.expect(422, "GET", listed, query="?state=maybe")
+
+    def test_lookup(self):
+        path, gtid = "/v1/branches/lookup", self.prepare(3)
+        told = self.expect(200, "POST", path, {"gtids": [gtid, UNKNOWN]})
+        self.assertEqual([i["state"] for i in told["items"]], ["prepared", "unknown"])
+        self.expect(400, "POST", path, b"]")
+        self.expect(413, "POST", path, b" " * 70000)
+        self.expect(422, "POST", path, {"gtids": ["x"]})
+
+    def test_operations(self):
+        for path in ("/livez", "/readyz", "/metrics"):
+            self.expect(200, "GET", path)
+        self.expect(200, "GET", "/readyz", query="?verbose")
+
+
 if __name__ == "__main__":
-    ROOT, ASSENTD = sys.argv[1:3]
+    ROOT, ASSENTD, AGENT = map(os.path.abspath, sys.argv[1:4])
     unittest.main(argv=sys.argv[:1])
