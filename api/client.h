@@ -13,6 +13,7 @@ struct api_call {
     /* The caller fills these in. */
     const char *method;          /* "POST" */
     const char *url;             /* borrowed until done */
+    const char *header;          /* one more, "Name: value"; borrowed until done; NULL: none */
     struct tpc_buf body;         /* taken; empty for none. Sent as application/json */
     uint32_t timeout_ms;         /* of the whole call; 0: none but connect_timeout */
     uint32_t connect_timeout_ms; /* default 2000 */

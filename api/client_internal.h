@@ -15,11 +15,12 @@ struct client_transfer {
     struct api_client *client;
     struct api_call *call;
     void *easy;
-    struct tpc_buf line; /* the beginning of one that is not whole */
-    bool active;         /* libcurl has it */
-    bool started;        /* libcurl had it */
-    bool received;       /* a first byte was seen */
-    bool head_whole;     /* the empty line after the headers was seen */
+    struct curl_slist *own_header; /* the call's own, in front of those of all calls */
+    struct tpc_buf line;           /* the beginning of one that is not whole */
+    bool active;                   /* libcurl has it */
+    bool started;                  /* libcurl had it */
+    bool received;                 /* a first byte was seen */
+    bool head_whole;               /* the empty line after the headers was seen */
     bool cancelled, broken, too_big;
     char error[256]; /* CURL_ERROR_SIZE */
 };

@@ -158,6 +158,7 @@ struct client_transfer *api_client_transfer_new(struct api_client *client)
 void api_client_transfer_free(struct client_transfer *transfer)
 {
     curl_easy_cleanup(transfer->easy);
+    free(transfer->own_header);
     tpc_buf_done(&transfer->line);
     free(transfer);
 }
@@ -175,6 +176,8 @@ static void recycle(struct client_transfer *transfer)
     } else {
         tpc_buf_clear(&transfer->line);
     }
+    free(transfer->own_header);
+    transfer->own_header = NULL;
     transfer->call = NULL;
     transfer->started = transfer->active = false;
     transfer->received = transfer->head_whole = false;
@@ -182,6 +185,20 @@ static void recycle(struct client_transfer *transfer)
     transfer->error[0] = '\0';
     LL_PREPEND(client->spares, transfer);
     client->spare_count++;
+}
+
+/* @shared with the call's own header in front of it; NULL when memory ran out. */
+static struct curl_slist *headers_of(struct client_transfer *transfer, struct curl_slist *shared)
+{
+    if (transfer->call->header == NULL) {
+        return shared;
+    }
+    transfer->own_header = malloc(sizeof(*transfer->own_header));
+    if (transfer->own_header != NULL) {
+        *transfer->own_header =
+            (struct curl_slist){.data = (char *)(uintptr_t)transfer->call->header, .next = shared};
+    }
+    return transfer->own_header;
 }
 
 bool api_client_transfer_set(struct client_transfer *transfer)
@@ -203,11 +220,12 @@ bool api_client_transfer_set(struct client_transfer *transfer)
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)call->body.size);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, call->body.size == 0 ? "" : call->body.data);
     }
-    curl_easy_setopt(easy, CURLOPT_HTTPHEADER,
-                     with_body ? transfer->client->headers_with_body : transfer->client->headers);
+    struct curl_slist *headers = headers_of(
+        transfer, with_body ? transfer->client->headers_with_body : transfer->client->headers);
+    curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
-    return curl_easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK;
+    return headers != NULL && curl_easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK;
 }
 
 /* ---- The end ---- */

@@ -55,6 +55,10 @@ static void handle(void *arg, struct api_request *request)
     } else if (strcmp(path, "/method") == 0) {
         tpc_buf_adds(&body, api_request_method(request));
         api_respond(request, 200, "text/plain", &body);
+    } else if (strcmp(path, "/header") == 0) {
+        const char *key = api_request_header(request, "Idempotency-Key");
+        tpc_buf_adds(&body, key != NULL ? key : "none");
+        api_respond(request, 200, "text/plain", &body);
     } else {
         const char *data = api_request_body(request, &size);
         tpc_buf_add(&body, data, size);
@@ -263,6 +267,20 @@ static void test_api_client__methods_are_sent_as_given(void **state)
         assert_int_equal(tried.rc, TPC_OK);
         bool head = strcmp(methods[i], "HEAD") == 0;
         assert_string_equal(head ? "HEAD" : tried.call.answer.data, methods[i]);
+        api_call_done(&tried.call);
+    }
+}
+
+static void test_api_client__header_is_sent_with_its_call_alone(void **state)
+{
+    static const char *const methods[] = {"POST", "GET"};
+    struct tried tried;
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        prepare(&tried, methods[i % 2], "/header");
+        tried.call.header = i < 2 ? "Idempotency-Key: once" : NULL;
+        call(&tried);
+        assert_string_equal(tried.call.answer.data, i < 2 ? "once" : "none");
         api_call_done(&tried.call);
     }
 }
@@ -616,6 +634,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_api_client__body_comes_back),
         TEST(test_api_client__methods_are_sent_as_given),
+        TEST(test_api_client__header_is_sent_with_its_call_alone),
         TEST(test_api_client__thousand_calls_use_one_connection),
         TEST(test_api_client__concurrent_calls_keep_their_answers),
         TEST(test_api_client__large_body_and_answer),
