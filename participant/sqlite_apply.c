@@ -291,7 +291,8 @@ static struct taken *make_taken(struct part_arena *arena, const struct part_tabl
     return taken;
 }
 
-/* Read the row that @update is about and merge its new values. */
+/* Read the row that @update is about and merge its new values. SQLITE_ROW, or SQLITE_DONE when
+ * there is none with the old values. */
 static int read_row(struct apply *apply, struct part_arena *arena, const struct part_table *table,
                     const struct part_payload_change *update, struct taken *taken)
 {
@@ -317,6 +318,11 @@ static int read_row(struct apply *apply, struct part_arena *arena, const struct 
         }
         taken->insertion.after[i] = taken->deletion.before[i];
         if (changed < update->count && update->columns[changed] == taken->deletion.columns[i]) {
+            const struct part_cell *before = &update->before[changed];
+            if (before->type != PART_CELL_ANY &&
+                !part_cell_equal(before, &taken->deletion.before[i])) {
+                rc = SQLITE_DONE;
+            }
             taken->insertion.after[i] = update->after[changed++];
         }
     }

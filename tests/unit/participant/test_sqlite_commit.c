@@ -1,0 +1,279 @@
+/* Groups, failures and other programs at the file. */
+#include "tests/unit/participant/sqlite_fixture.h"
+
+#include <signal.h>
+#include <sqlite3.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define ACCOUNTS                                                                                   \
+    "CREATE TABLE accounts(id INTEGER PRIMARY KEY, balance INTEGER, note);"                        \
+    "INSERT INTO accounts VALUES(1, 100, ''), (2, 100, ''), (3, 100, ''), (4, 100, '')"
+#define SUM "SELECT sum(balance) FROM accounts"
+
+static struct tpc_failpoint points[] = {
+    {.name = "test.capture"}, {.name = "test.captured"}, {.name = "test.apply"},
+    {.name = "test.commit"},  {.name = "test.prove"},    {.name = "test.restore"},
+};
+
+static void setup_with_points(struct fx *fx)
+{
+    fx_init(fx, ACCOUNTS);
+    fx->options.failpoints.capture = &points[0];
+    fx->options.failpoints.captured = &points[1];
+    fx->options.failpoints.apply = &points[2];
+    fx->options.failpoints.commit = &points[3];
+    fx->options.failpoints.prove = &points[4];
+    fx->options.failpoints.restore = &points[5];
+    fx_open(fx);
+    fx_start(fx);
+}
+
+static void arm(const char *spec)
+{
+    assert_int_equal(tpc_fp_arm(spec, NULL), TPC_OK);
+}
+
+/* Submit commits of branches first..last at once. */
+static void commit_together(struct fx *fx, unsigned first, unsigned last,
+                            enum part_job_outcome *outcomes)
+{
+    struct part_job *jobs[64];
+    for (unsigned i = first; i <= last; i++) {
+        jobs[i - first] = fx_job(PART_JOB_COMMIT, i);
+    }
+    for (unsigned i = first; i <= last; i++) {
+        fx_submit(fx, jobs[i - first]);
+    }
+    for (unsigned i = first; i <= last; i++) {
+        outcomes[i - first] = fx_wait(fx, jobs[i - first]);
+        if (outcomes[i - first] == PART_JOB_CONFLICT) {
+            assert_non_null(strstr(jobs[i - first]->cause.detail, "accounts"));
+        }
+        fx_free(jobs[i - first]);
+    }
+}
+
+static void test_commit__a_group_is_one_transaction(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET balance = 1 WHERE id = 1"), 0);
+    assert_int_equal(fx_vote(&fx, 2, "UPDATE accounts SET balance = 2 WHERE id = 2"), 0);
+    assert_int_equal(fx_vote(&fx, 3, "DELETE FROM accounts WHERE id = 3"), 0);
+    enum part_job_outcome outcomes[3];
+    commit_together(&fx, 1, 3, outcomes);
+    for (int i = 0; i < 3; i++) {
+        assert_int_equal(outcomes[i], PART_JOB_COMMITTED);
+    }
+    assert_int_equal(fx_number(&fx, SUM), 103);
+    struct part_resource_stats stats;
+    assert_int_equal(fx_vote(&fx, 9, "SELECT 1"), PART_JOB_READ_ONLY);
+    fx.resource->ops->stats(fx.resource, &stats);
+    assert_int_equal(stats.commits, 3);
+    assert_true(stats.commit_groups <= 3);
+    fx_done(&fx);
+}
+
+static void test_commit__errors_are_retried_and_lose_nothing(void **state)
+{
+    (void)state;
+    static const char *const specs[] = {"test.apply=1*error", "test.commit=1*error"};
+    struct fx fx;
+    setup_with_points(&fx);
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(
+            fx_vote(&fx, 1 + i, "UPDATE accounts SET balance = balance - 1 WHERE id = 1"), 0);
+        arm(specs[i]);
+        assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1 + i), PART_JOB_RETRY);
+        assert_int_equal(fx_number(&fx, SUM), 400 - (int)i);
+        fx_refused(&fx, "UPDATE accounts SET balance = 0", API_CAUSE_CONFLICT, "older");
+        assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1 + i), PART_JOB_COMMITTED);
+        assert_int_equal(fx_number(&fx, SUM), 399 - (int)i);
+    }
+    fx_done(&fx);
+}
+
+static void test_commit__one_phase_errors_are_refusals(void **state)
+{
+    (void)state;
+    struct fx fx;
+    setup_with_points(&fx);
+    arm("test.commit=1*error");
+    struct part_job *job = fx_job(PART_JOB_PREPARE, 1);
+    job->one_phase = true;
+    (void)fx_add(job, "UPDATE accounts SET balance = 0");
+    fx_submit(&fx, job);
+    assert_int_equal(fx_wait(&fx, job), PART_JOB_REFUSED);
+    assert_int_equal(job->cause.code, API_CAUSE_PARTICIPANT_ERROR);
+    fx_free(job);
+    assert_int_equal(fx_number(&fx, SUM), 400);
+    assert_int_equal(fx_vote(&fx, 2, "UPDATE accounts SET balance = 0"), PART_JOB_READY);
+    fx_done(&fx);
+}
+
+static void test_prepare__errors_are_refusals(void **state)
+{
+    (void)state;
+    struct fx fx;
+    setup_with_points(&fx);
+    arm("test.capture=1*error");
+    fx_refused(&fx, "SELECT 1", API_CAUSE_PARTICIPANT_ERROR, "failpoint");
+    arm("test.captured=1*error");
+    fx_refused(&fx, "UPDATE accounts SET balance = 0", API_CAUSE_PARTICIPANT_ERROR, "failpoint");
+    assert_int_equal(fx_vote(&fx, 2, "UPDATE accounts SET balance = 0"), PART_JOB_READY);
+    arm("test.prove=1*error");
+    assert_int_equal(fx_end(&fx, PART_JOB_PROVE, 1), PART_JOB_RETRY);
+    fx_done(&fx);
+}
+
+/* Files cannot grow any more: as a full disk. */
+static void limit_files(rlim_t size)
+{
+    struct rlimit limit;
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = size;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+static void test_commit__a_full_disk_loses_nothing(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET balance = 7 WHERE id = 1"), 0);
+    assert_int_equal(fx_vote(&fx, 2, "UPDATE accounts SET note = zeroblob(50000) WHERE id = 2"), 0);
+    limit_files(20000);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_RETRY);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_RETRY);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(fx_number(&fx, SUM), 400);
+    enum part_job_outcome outcomes[2];
+    commit_together(&fx, 1, 2, outcomes);
+    assert_int_equal(outcomes[0], PART_JOB_COMMITTED);
+    assert_int_equal(outcomes[1], PART_JOB_COMMITTED);
+    assert_int_equal(fx_number(&fx, "SELECT length(note) FROM accounts WHERE id = 2"), 50000);
+    assert_int_equal(fx_number(&fx, SUM), 307);
+    fx_done(&fx);
+}
+
+/* ---- Other programs ---- */
+
+static void test_others__write_while_nothing_is_prepared(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET balance = 7 WHERE id = 1"), 0);
+    sqlite3_busy_timeout(fx.other, 0);
+    assert_int_equal(fx_exec(&fx, "UPDATE accounts SET balance = 8 WHERE id = 2"), SQLITE_BUSY);
+    assert_int_equal(fx_number(&fx, SUM), 400);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_COMMITTED);
+    sqlite3_busy_timeout(fx.other, 5000);
+    fx_must(&fx, "UPDATE accounts SET balance = 8 WHERE id = 2");
+    struct part_job *job = FX_PREPARE(&fx, 2, SUM);
+    assert_non_null(strstr(job->results.data, "[[215]]"));
+    fx_free(job);
+    fx_done(&fx);
+}
+
+static void restore(struct fx *fx, const struct part_job *job)
+{
+    assert_int_equal(fx->resource->ops->restore(fx->resource, &job->gtid, job->began_us,
+                                                job->payload.data, job->payload.size, NULL),
+                     TPC_OK);
+}
+
+/* In the moment in which nobody holds the write lock. */
+static void test_others__a_change_that_no_longer_applies_is_shown_alone(void **state)
+{
+    (void)state;
+    static const char *const work[] = {
+        "UPDATE accounts SET balance = 11 WHERE id = 1",
+        "UPDATE accounts SET balance = 22 WHERE id = 2", "DELETE FROM accounts WHERE id = 3",
+        "INSERT INTO accounts VALUES(5, 55, '')", "UPDATE accounts SET balance = 44 WHERE id = 4"};
+    struct fx fx;
+    struct part_job *jobs[5];
+    fx_setup(&fx, ACCOUNTS);
+    for (unsigned i = 0; i < 5; i++) {
+        jobs[i] = FX_PREPARE(&fx, i + 1, work[i]);
+        assert_int_equal(jobs[i]->outcome, PART_JOB_READY);
+    }
+    fx_reopen(&fx);
+    fx_must(&fx, "UPDATE accounts SET balance = 1000 WHERE id = 2;"
+                 "UPDATE accounts SET note = 'seen' WHERE id = 3;"
+                 "INSERT INTO accounts VALUES(5, 5000, 'mine');"
+                 "UPDATE accounts SET note = 'elsewhere' WHERE id = 4");
+    for (unsigned i = 0; i < 5; i++) {
+        restore(&fx, jobs[i]);
+        fx_free(jobs[i]);
+    }
+    fx_start(&fx);
+    enum part_job_outcome outcomes[5];
+    commit_together(&fx, 1, 5, outcomes);
+    assert_int_equal(outcomes[0], PART_JOB_COMMITTED);
+    assert_int_equal(outcomes[1], PART_JOB_CONFLICT);
+    assert_int_equal(outcomes[2], PART_JOB_CONFLICT);
+    assert_int_equal(outcomes[3], PART_JOB_CONFLICT);
+    assert_int_equal(outcomes[4], PART_JOB_COMMITTED);
+    assert_int_equal(fx_number(&fx, SUM), 11 + 1000 + 100 + 5000 + 44);
+    assert_int_equal(fx_number(&fx, "SELECT count(*) FROM _assent_applied"), 2);
+    fx_done(&fx);
+}
+
+static void test_others__an_altered_table_is_noticed(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    struct part_job *job = FX_PREPARE(&fx, 1, "UPDATE accounts SET balance = 11 WHERE id = 1");
+    fx_reopen(&fx);
+    fx_must(&fx, "ALTER TABLE accounts DROP COLUMN note");
+    restore(&fx, job);
+    fx_free(job);
+    fx_start(&fx);
+    job = fx_job(PART_JOB_COMMIT, 1);
+    fx_submit(&fx, job);
+    assert_int_equal(fx_wait(&fx, job), PART_JOB_CONFLICT);
+    assert_non_null(strstr(job->cause.detail, "accounts was altered"));
+    fx_free(job);
+    fx_done(&fx);
+}
+
+static void test_others__a_long_write_makes_captures_and_commits_wait_and_fail_softly(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    struct part_job *job = FX_PREPARE(&fx, 1, "UPDATE accounts SET balance = 11 WHERE id = 1");
+    fx_reopen(&fx);
+    restore(&fx, job);
+    fx_free(job);
+    fx_must(&fx, "BEGIN IMMEDIATE; UPDATE accounts SET balance = 22 WHERE id = 2");
+    fx_start(&fx);
+    fx_refused(&fx, "SELECT 1", API_CAUSE_CONFLICT, "another program is writing");
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_RETRY);
+    fx_must(&fx, "COMMIT");
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_COMMITTED);
+    assert_int_equal(fx_number(&fx, SUM), 11 + 22 + 200);
+    fx_done(&fx);
+}
+
+int main(void)
+{
+    tpc_fp_register(points, sizeof(points) / sizeof(points[0]));
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_commit__a_group_is_one_transaction),
+        cmocka_unit_test(test_commit__errors_are_retried_and_lose_nothing),
+        cmocka_unit_test(test_commit__one_phase_errors_are_refusals),
+        cmocka_unit_test(test_prepare__errors_are_refusals),
+        cmocka_unit_test(test_commit__a_full_disk_loses_nothing),
+        cmocka_unit_test(test_others__write_while_nothing_is_prepared),
+        cmocka_unit_test(test_others__a_change_that_no_longer_applies_is_shown_alone),
+        cmocka_unit_test(test_others__an_altered_table_is_noticed),
+        cmocka_unit_test(test_others__a_long_write_makes_captures_and_commits_wait_and_fail_softly),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
