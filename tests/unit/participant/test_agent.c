@@ -302,6 +302,40 @@ static void test_agent__lookup_asks_the_database(void **state)
     tpc_buf_done(&answer);
 }
 
+static void await_metric(struct agent *agent, const char *line)
+{
+    for (bool found = false; !found;) {
+        struct tpc_buf answer;
+        assert_int_equal(agent_request(agent, "GET", "/metrics", NULL, &answer), 200);
+        found = strstr(answer.data, line) != NULL;
+        tpc_buf_done(&answer);
+    }
+}
+
+static void test_agent__ended_branches_are_forgotten_after_the_retention_time(void **state)
+{
+    struct agent *agent = *state;
+    struct sent refused = {.op = API_OP_ABORT, .gtid = 2, .one_phase = true};
+    struct api_answer answer;
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    assert_int_equal(agent_commit(agent, 1), API_STATE_COMMITTED);
+    assert_true(agent_send(agent, &refused, 1, &answer));
+    assert_int_equal(agent_end(agent), 0);
+    setenv("ASSENT_RETENTION", "1s", 1);
+    agent_start(agent, NULL);
+    unsetenv("ASSENT_RETENTION");
+    await_metric(agent, "\nassent_branches_erased_total 2\n");
+    /* The proof goes after the next forced write, which makes the erasure durable, and with the
+     * next commit in the database. */
+    assert_int_equal(agent_prepare(agent, 3, TAKE_30), API_VOTE_YES);
+    assert_int_equal(agent_commit(agent, 3), API_STATE_COMMITTED);
+    agent_kill(agent);
+    agent_start(agent, NULL);
+    assert_int_equal(agent_commit(agent, 3), API_STATE_COMMITTED);
+    assert_int_equal(agent_commit(agent, 1), API_STATE_UNKNOWN);
+    assert_int_equal(agent_balance(agent, 1), 40);
+}
+
 static void test_agent__metrics_and_health(void **state)
 {
     struct agent *agent = *state;
@@ -342,6 +376,7 @@ int main(void)
         TEST(test_agent__commit_of_a_failing_database_is_tried_again),
         TEST(test_agent__lost_vote_is_said_again),
         TEST(test_agent__lookup_asks_the_database),
+        TEST(test_agent__ended_branches_are_forgotten_after_the_retention_time),
         TEST(test_agent__metrics_and_health),
     };
     (void)signal(SIGPIPE, SIG_IGN);
