@@ -359,15 +359,15 @@ enum coord_state coord_on_ask_aborted(const struct coord_move *m)
 
 /* ---- Abort ---- */
 
-/* Any answer will do, and none too: the branch will ask. A vote of no means that the abort
- * overtook the prepare, or that there was nothing to abort. */
+/* Any answer will do, and none too: the branch will ask. A vote of no is not noted: it says that
+ * the abort overtook the prepare, not what the branch would have voted. */
 enum coord_state coord_on_abort_answer(const struct coord_move *m)
 {
     if ((abort_pending(m->txn) & m->bit) == 0) {
         return COORD_ABORTING;
     }
     m->branch->end = (uint8_t)end_of(m);
-    if (m->ev->type == COORD_EV_VOTE_NO || m->ev->type == COORD_EV_VOTE_READ_ONLY) {
+    if (m->ev->type == COORD_EV_VOTE_READ_ONLY) {
         note_vote(m);
     }
     return when_aborted(m);
