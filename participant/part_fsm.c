@@ -14,7 +14,8 @@
  * is a refusal: a one-phase prepare that is repeated after a restart must not commit what was told
  * to be refused, so the tombstone is forced before it is told (TOMBSTONING).
  *
- * A commit of a branch that is not known is answered from the database's proof only (PROVING).
+ * What the log does not know is answered from the database's proof only: a commit of an unknown
+ * branch, and whatever would end as refused in one phase (PROVING).
  *
  * What a crash means at each forced write:
  *
@@ -64,7 +65,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_ABORT]           = ON(abort_executing,   TO(EXECUTING)),
     [PART_EV_DB_READY]        = ON(ready,             TO(LOGGING) | TO(PREPARED) | TO(ABORTING)),
     [PART_EV_DB_READ_ONLY]    = ON(read_only,         TO(READ_ONLY)),
-    [PART_EV_DB_REFUSED]      = ON(refused,           TO(ABORTED) | TO(TOMBSTONING)),
+    [PART_EV_DB_REFUSED]      = ON(refused,           TO(ABORTED) | TO(PROVING)),
     [PART_EV_DB_COMMITTED]    = ON(done_executing,    TO(COMMITTED)),
     [PART_EV_DB_PROOF]        = ON(done_executing,    TO(COMMITTED)),
     [PART_EV_TIMER]           = STAY(EXECUTING),

@@ -206,9 +206,12 @@ enum part_state part_on_read_only(struct part_move *m)
 enum part_state part_on_refused(struct part_move *m)
 {
     if (m->branch->one_phase) {
+        /* A repeated prepare may be refused though the first was committed and its lazy record
+         * lost, so that nobody but the database knows. */
         m->branch->prepare_waits = true;
-        emit(m, PART_FX_FORCE_ABORTED);
-        return PART_TOMBSTONING;
+        m->branch->abort_wanted = true;
+        emit(m, PART_FX_DB_PROVE);
+        return PART_PROVING;
     }
     emit(m, PART_FX_VOTE_NO);
     if (m->branch->abort_wanted) {

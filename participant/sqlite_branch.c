@@ -63,23 +63,25 @@ static bool over(struct part_sqlite *sqlite, struct part_job *job)
     return false;
 }
 
-/* Take the write lock and see whether the work was done before. False: the job has ended. */
+/* See whether the work was done before, and take the write lock. Proof comes first: what was
+ * committed is not refused, however late or unwanted its repetition is. False: the job has
+ * ended. */
 static bool may_capture(struct part_sqlite *sqlite, struct part_job *job)
 {
     struct tpc_err err = {0};
     bool marked = false;
+    enum tpc_rc rc = part_write_marked(sqlite, &job->gtid, &marked, &err);
+    if (rc == TPC_OK && marked) {
+        part_sqlite_end(sqlite, job, PART_JOB_PROVEN);
+        return false;
+    }
     if (over(sqlite, job)) {
         return false;
     }
-    enum tpc_rc rc = part_write_begin(sqlite, &err);
-    rc = rc == TPC_OK ? part_write_marked(sqlite, &job->gtid, &marked, &err) : rc;
+    rc = rc == TPC_OK ? part_write_begin(sqlite, &err) : rc;
     if (rc != TPC_OK) {
         refuse(sqlite, job, rc == TPC_EBUSY ? API_CAUSE_CONFLICT : API_CAUSE_PARTICIPANT_ERROR,
                err.text);
-        return false;
-    }
-    if (marked) {
-        part_sqlite_end(sqlite, job, PART_JOB_PROVEN);
         return false;
     }
     if (tpc_fp_hit(sqlite->options.failpoints.capture)) {

@@ -154,7 +154,11 @@ static void test_part_step__one_phase(void **state)
     expect(&b, PLAIN(DB_COMMITTED), "VOTE_COMMITTED LOG_COMMITTED ENDED", PART_COMMITTED);
     expect(&b, ONE_PHASE(PREPARE), "VOTE_COMMITTED", PART_COMMITTED);
     expect(&b, ONE_PHASE(ABORT), "ACK_COMMITTED", PART_COMMITTED);
-    expect(&refused, PLAIN(DB_REFUSED), "FORCE_ABORTED", PART_TOMBSTONING);
+    expect(&refused, PLAIN(DB_REFUSED), "DB_PROVE", PART_PROVING);
+    struct part_branch ghost = refused;
+    expect(&ghost, PLAIN(DB_PROOF), "VOTE_COMMITTED ACK_COMMITTED LOG_COMMITTED ENDED",
+           PART_COMMITTED);
+    expect(&refused, PLAIN(DB_NO_PROOF), "FORCE_ABORTED", PART_TOMBSTONING);
     expect(&refused, ONE_PHASE(PREPARE), "", PART_TOMBSTONING);
     expect(&refused, PLAIN(FORCED), "VOTE_NO ACK_ABORTED ENDED", PART_ABORTED);
     expect(&refused, ONE_PHASE(ABORT), "ACK_ABORTED", PART_ABORTED);

@@ -61,8 +61,9 @@ static bool can_happen(const struct world *w, const struct part_event *ev)
         return !w->recovering;
     case PART_EV_DB_READY:
         return w->job == JOB_PREPARE && !w->in_database && !w->branch.one_phase;
+    case PART_EV_DB_REFUSED: /* cancelled, or too late: before it looked for proof */
+        return w->job == JOB_PREPARE && (!w->in_database || w->branch.one_phase);
     case PART_EV_DB_READ_ONLY:
-    case PART_EV_DB_REFUSED:
         return w->job == JOB_PREPARE && !w->in_database;
     case PART_EV_DB_COMMITTED:
         return w->job == JOB_COMMIT ||
