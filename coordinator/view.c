@@ -52,7 +52,8 @@ static void write_branch(struct tpc_buf *out, const struct coord_xact *xact, uns
     api_jw_str(out, vote);
     api_jw_key(out, "state");
     api_jw_str(out, branch_state(xact, index));
-    if (results && branch->results != NULL && coord_outcome(xact->fsm) != COORD_ABORT) {
+    /* Before the outcome is known they would be a dirty read. */
+    if (results && branch->results != NULL && coord_outcome(xact->fsm) == COORD_COMMIT) {
         api_jw_key(out, "results");
         api_jw_raw(out, branch->results, branch->results_size);
     }
