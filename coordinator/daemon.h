@@ -146,6 +146,7 @@ struct coord_xact {
     enum api_ack ack;
     enum api_isolation isolation;
     bool waiting_again; /* refused for conflict; the next attempt is due */
+    bool last_attempt;  /* its client wants it aborted: there is no next one */
     bool ended;
     bool logged; /* has records in the log */
     bool recovered;
@@ -262,7 +263,8 @@ void coord_key_drop(struct coord_xact *xact);
 void coord_retention_start(struct coord_daemon *daemon);
 void coord_record_fill(const struct coord_xact *xact, struct coord_record *out);
 
-/* waiters.c: who waits for a transaction, and what they are told. */
+/* waiters.c: who waits for a transaction, and what they are told.
+ * NULL: as many wait as may, or memory ran out. */
 TPC_NODISCARD struct coord_waiter *
 coord_waiter_add(struct coord_xact *xact, struct api_request *request, int kind, uint64_t wait_ms);
 void coord_waiters_decided(struct coord_xact *xact);

@@ -143,13 +143,18 @@ static void on_retry_timer(struct tpc_timer *timer)
 
 /* ---- Endings ---- */
 
+/* Not when somebody wants its end, nor when a branch of this attempt was committed by hand: that is
+ * a hazard of this gtid, to be shown. */
+static bool may_go_on(const struct coord_xact *xact)
+{
+    return xact->fsm->hazards == 0 && !xact->last_attempt && !xact->daemon->draining &&
+           tpc_clock_mono_ms() < xact->deadline_ms;
+}
+
 static bool wants_another_attempt(const struct coord_xact *xact)
 {
-    const struct coord_daemon *daemon = xact->daemon;
-    return xact->fsm->state == COORD_ABORTED && xact->fsm->hazards == 0 &&
-           xact->cause.code == API_CAUSE_CONFLICT &&
-           xact->attempts < daemon->settings->attempts_max && !daemon->draining &&
-           tpc_clock_mono_ms() < xact->deadline_ms;
+    return xact->fsm->state == COORD_ABORTED && xact->cause.code == API_CAUSE_CONFLICT &&
+           xact->attempts < xact->daemon->settings->attempts_max && may_go_on(xact);
 }
 
 static void schedule_again(struct coord_xact *xact)
@@ -234,11 +239,29 @@ static void begin_attempt(struct coord_xact *xact)
     coord_xact_start(xact);
 }
 
+/* Who was waited for. */
+static void set_timeout_cause(struct coord_xact *xact)
+{
+    struct tpc_buf text = {0};
+    int silent = -1;
+    for (unsigned i = 0; i < xact->branch_count; i++) {
+        if (xact->fsm->branches[i].vote == COORD_VOTE_NONE) {
+            tpc_buf_addf(&text, "%s'%s'", text.size > 0 ? ", " : "",
+                         xact->branches[i].member->name);
+            silent = silent < 0 ? (int)i : silent;
+        }
+    }
+    tpc_buf_addf(&text, " had not voted when the time-out of %llu ms ran out",
+                 (unsigned long long)xact->timeout_ms);
+    coord_xact_set_cause(xact, silent, API_CAUSE_TIMEOUT, text.failed ? NULL : text.data);
+    tpc_buf_done(&text);
+}
+
 static void on_txn_timer(struct tpc_timer *timer)
 {
     struct coord_xact *xact = coord_container(timer, struct coord_xact, timer);
     if (xact->waiting_again) {
-        if (tpc_clock_mono_ms() < xact->deadline_ms) {
+        if (may_go_on(xact)) {
             begin_attempt(xact);
         } else {
             coord_xact_give_up(xact);
@@ -246,7 +269,9 @@ static void on_txn_timer(struct tpc_timer *timer)
     } else if (xact->fsm->state == COORD_ABORTING) {
         coord_event(xact, &(struct coord_event){.type = COORD_EV_GRACE}, "GRACE");
     } else {
-        coord_xact_set_cause(xact, -1, API_CAUSE_TIMEOUT, "the transaction's time-out ran out");
+        if (xact->fsm->state == COORD_PREPARING) {
+            set_timeout_cause(xact);
+        }
         coord_event(xact, &(struct coord_event){.type = COORD_EV_TIMEOUT}, "TIMEOUT");
     }
 }

@@ -88,8 +88,7 @@ static void get_transaction(void *arg, struct api_request *request, const char *
                       "wait is a duration such as 30s, at most 5m");
         return;
     }
-    bool may_wait = daemon->waiters < daemon->settings->waiters_max;
-    if (xact->ended || wait_ms == 0 || !may_wait ||
+    if (xact->ended || wait_ms == 0 ||
         coord_waiter_add(xact, request, COORD_WAIT_GET, wait_ms) == NULL) {
         coord_answer(xact, request, COORD_WAIT_GET, false);
     }
@@ -107,14 +106,16 @@ static void abort_transaction(void *arg, struct api_request *request, const char
                       "transaction with another one");
         return;
     }
-    if (!xact->ended && coord_waiter_add(xact, request, COORD_WAIT_ABORT, ABORT_WAIT_MS) == NULL) {
-        coord_unavailable(request, "out of memory");
-        return;
-    }
     if (xact->ended) {
         coord_answer(xact, request, COORD_WAIT_ABORT, false);
         return;
     }
+    if (coord_waiter_add(xact, request, COORD_WAIT_ABORT, ABORT_WAIT_MS) == NULL) {
+        coord_unavailable(request, "too many requests wait (--waiters-max), or memory ran out; "
+                                   "nothing was done");
+        return;
+    }
+    xact->last_attempt = true;
     if (xact->waiting_again) {
         coord_xact_give_up(xact);
         return;

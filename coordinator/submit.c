@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { KEY_MAX = 255, ENDING_MS = 5 };
+enum { KEY_MAX = 255, WAIT_MAX_S = 86400, ENDING_MS = 5 };
 
 /* What the headers of a submit ask for. */
 struct wish {
@@ -43,24 +43,34 @@ static bool parse_key(const char *header, struct wish *wish)
     return true;
 }
 
+static bool is_token(const char *text, size_t size, const char *token)
+{
+    return size == strlen(token) && strncasecmp(text, token, size) == 0;
+}
+
 /* Unknown preferences are ignored, as RFC 7240 asks. */
 static bool parse_prefer(const char *header, struct wish *wish)
 {
+    static const char space[] = " \t";
     while (*header != '\0') {
         header += strspn(header, " \t,;");
-        size_t size = strcspn(header, ",;");
-        if (strncasecmp(header, "respond-async", 13) == 0) {
+        size_t all = strcspn(header, ",;"), size = all;
+        while (size > 0 && strchr(space, header[size - 1]) != NULL) {
+            size--;
+        }
+        if (is_token(header, size, "respond-async")) {
             wish->async = true;
-        } else if (strncasecmp(header, "wait=", 5) == 0) {
+        } else if (size >= 5 && is_token(header, 5, "wait=")) {
             char *end;
             unsigned long long seconds = strtoull(header + 5, &end, 10);
-            if (!isdigit((unsigned char)header[5]) || seconds > 86400) {
+            if (!isdigit((unsigned char)header[5]) || end != header + size ||
+                seconds > WAIT_MAX_S) {
                 return false;
             }
             wish->has_wait = true;
             wish->wait_ms = seconds * 1000;
         }
-        header += size;
+        header += all;
     }
     return true;
 }
@@ -76,7 +86,7 @@ static bool parse_wish(struct api_request *request, struct wish *wish)
     }
     if (prefer != NULL && !parse_prefer(prefer, wish)) {
         coord_problem(request, 422, "invalid", "Not a wait",
-                      "Prefer: wait=N takes whole seconds, at most 86400");
+                      "Prefer: wait=N takes whole seconds, at most %d", WAIT_MAX_S);
         return false;
     }
     return true;
@@ -98,7 +108,11 @@ static void wait_or_answer(struct coord_xact *xact, struct api_request *request,
     uint64_t wait_ms = wish->has_wait ? wish->wait_ms : left_ms + ENDING_MS;
     struct coord_waiter *waiter = coord_waiter_add(xact, request, COORD_WAIT_SUBMIT, wait_ms);
     if (waiter == NULL) {
-        coord_answer(xact, request, COORD_WAIT_SUBMIT, replayed); /* no memory to wait: 202 */
+        if (!replayed) { /* nothing has left yet, so that it ends at once */
+            coord_xact_set_cause(xact, -1, API_CAUSE_CLIENT_ABORT, "no memory to wait for its end");
+            coord_event(xact, &(struct coord_event){.type = COORD_EV_CLIENT_ABORT}, "CLIENT_ABORT");
+        }
+        coord_answer(xact, request, COORD_WAIT_SUBMIT, replayed);
         return;
     }
     waiter->ack = xact->ack;

@@ -44,7 +44,8 @@ static void on_wait_over(struct tpc_timer *timer)
 struct coord_waiter *coord_waiter_add(struct coord_xact *xact, struct api_request *request,
                                       int kind, uint64_t wait_ms)
 {
-    struct coord_waiter *waiter = calloc(1, sizeof *waiter);
+    bool room = xact->daemon->waiters < xact->daemon->settings->waiters_max;
+    struct coord_waiter *waiter = room ? calloc(1, sizeof *waiter) : NULL;
     if (waiter == NULL) {
         return NULL;
     }
