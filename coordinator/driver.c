@@ -404,6 +404,9 @@ void coord_event_from(struct coord_xact *xact, enum coord_event_type type, unsig
 void coord_xact_start(struct coord_xact *xact)
 {
     xact->attempts++;
+    if (xact->fsm->one_phase) { /* should its answer be lost: the log that has to be asked */
+        xact->fsm->branches[0].participant = xact->branches[0].member->participant_id;
+    }
     (void)coord_fp(COORD_FP_SUBMIT_BEGIN);
     coord_event(xact, &(struct coord_event){.type = COORD_EV_START}, "START");
 }

@@ -211,9 +211,6 @@ static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *
         xact->branches[i].statements_size = from->statements_size;
         from->statements = NULL;
     }
-    if (xact->fsm->one_phase) { /* should its answer be lost: the log that has to be asked */
-        xact->fsm->branches[0].participant = xact->branches[0].member->participant_id;
-    }
     tpc_id_gen_next(&daemon->ids, xact->began_us / 1000, &xact->id);
     xact->gtid = xact->id;
     if (coord_xact_add(xact) != TPC_OK ||
