@@ -1,5 +1,9 @@
 #include "api/problem.h"
 
+#include <stdio.h>
+
+enum { FIELD_SIZE = sizeof(((struct api_refusal *)0)->field) }; /* a client's own words: cut */
+
 void api_problem_begin(struct tpc_buf *out, const char *type, const char *title, int status,
                        const char *detail, const char *field)
 {
@@ -15,8 +19,10 @@ void api_problem_begin(struct tpc_buf *out, const char *type, const char *title,
         api_jw_str(out, detail);
     }
     if (field && *field) {
+        char cut[FIELD_SIZE];
+        (void)snprintf(cut, sizeof(cut), "%s", field);
         api_jw_key(out, "field");
-        api_jw_str(out, field);
+        api_jw_str(out, cut);
     }
 }
 

@@ -287,6 +287,10 @@ void coord_list(void *arg, struct api_request *request, const char *const args[]
 void coord_inquire(void *arg, struct api_request *request, const char *const args[]);
 void coord_problem(struct api_request *request, int status, const char *type, const char *title,
                    const char *format, ...) TPC_PRINTF(5, 6);
+/* The same about one member, query parameter or header. */
+void coord_field_problem(struct api_request *request, int status, const char *type,
+                         const char *field, const char *title, const char *format, ...)
+    TPC_PRINTF(6, 7);
 void coord_refuse(struct api_request *request, const struct api_refusal *refusal);
 void coord_unavailable(struct api_request *request, const char *why);
 

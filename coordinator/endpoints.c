@@ -12,18 +12,31 @@ enum { WAIT_MAX_MS = 300000, ABORT_WAIT_MS = 10000 };
 
 /* ---- Problems ---- */
 
+static void respond(struct api_request *request, int status, const char *type, const char *field,
+                    const char *title, const char *format, va_list args)
+{
+    struct tpc_buf detail = {0};
+    tpc_buf_vaddf(&detail, format, args);
+    api_respond_problem(request, status, type, title, detail.data, field);
+    tpc_buf_done(&detail);
+}
+
 void coord_problem(struct api_request *request, int status, const char *type, const char *title,
                    const char *format, ...)
 {
-    struct tpc_buf out = {0}, detail = {0};
     va_list args;
     va_start(args, format);
-    tpc_buf_vaddf(&detail, format, args);
+    respond(request, status, type, NULL, title, format, args);
     va_end(args);
-    api_problem_begin(&out, type, title, status, detail.data, NULL);
-    api_jw_close(&out, '}');
-    tpc_buf_done(&detail);
-    api_respond(request, status, API_PROBLEM_CONTENT_TYPE, &out);
+}
+
+void coord_field_problem(struct api_request *request, int status, const char *type,
+                         const char *field, const char *title, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    respond(request, status, type, field, title, format, args);
+    va_end(args);
 }
 
 void coord_refuse(struct api_request *request, const struct api_refusal *refusal)
@@ -84,8 +97,8 @@ static void get_transaction(void *arg, struct api_request *request, const char *
         return;
     }
     if (wait != NULL && (!tpc_parse_duration(wait, &wait_ms) || wait_ms > WAIT_MAX_MS)) {
-        coord_problem(request, 422, "invalid", "Not a wait",
-                      "wait is a duration such as 30s, at most 5m");
+        coord_field_problem(request, 422, "invalid", "wait", "Not a wait",
+                            "wait is a duration such as 30s, at most 5m");
         return;
     }
     if (xact->ended || wait_ms == 0 ||

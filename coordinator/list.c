@@ -60,17 +60,18 @@ static bool parse_filter(struct api_request *request, struct filter *filter)
     filter->key = api_request_query(request, "key");
     api_request_each_query(request, visit_query, filter);
     if (filter->unknown != NULL) {
-        coord_problem(request, 422, "invalid", "Unknown query parameter",
-                      "'%s' is none of state, participant, key, limit, cursor", filter->unknown);
+        coord_field_problem(request, 422, "invalid", filter->unknown, "Unknown query parameter",
+                            "write state, participant, key, limit or cursor");
     } else if (filter->state != NULL && !is_state(filter->state)) {
-        coord_problem(request, 422, "invalid", "Unknown state",
-                      "state is one of active preparing committing committed aborting aborted");
+        coord_field_problem(
+            request, 422, "invalid", "state", "Unknown state",
+            "state is one of active preparing committing committed aborting aborted");
     } else if (limit != NULL && !parse_limit(limit, &filter->limit)) {
-        coord_problem(request, 422, "invalid", "Not a limit", "limit is a number from 1 to %d",
-                      LIMIT_MAX);
+        coord_field_problem(request, 422, "invalid", "limit", "Not a limit",
+                            "limit is a number from 1 to %d", LIMIT_MAX);
     } else if (cursor != NULL && !tpc_id_parse(cursor, strlen(cursor), &filter->cursor)) {
-        coord_problem(request, 422, "invalid", "Not a cursor",
-                      "send next_cursor of the last answer as it was");
+        coord_field_problem(request, 422, "invalid", "cursor", "Not a cursor",
+                            "send next_cursor of the last answer as it was");
     } else {
         filter->has_cursor = cursor != NULL;
         return true;

@@ -363,9 +363,9 @@ void coord_participants_put(void *arg, struct api_request *request, const char *
     const char *body = api_request_body(request, &size);
     char *url = NULL;
     if (!api_name_check(args[0])) {
-        coord_problem(request, 422, "invalid", "Not a participant's name",
-                      "a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a "
-                      "letter or digit");
+        coord_field_problem(request, 422, "invalid", "name", "Not a participant's name",
+                            "a name is 1 to 64 letters, digits, '.', '_' or '-', and begins with a "
+                            "letter or digit");
         return;
     }
     if (api_participant_decode(body, size, &url, &refusal) != TPC_OK) {

@@ -80,13 +80,14 @@ static bool parse_wish(struct api_request *request, struct wish *wish)
     const char *key = api_request_header(request, "Idempotency-Key");
     const char *prefer = api_request_header(request, "Prefer");
     if (key != NULL && !parse_key(key, wish)) {
-        coord_problem(request, 422, "invalid", "Not an Idempotency-Key",
-                      "a key is 1 to %d printable ASCII characters, in quotes or not", KEY_MAX);
+        coord_field_problem(request, 422, "invalid", "Idempotency-Key", "Not an Idempotency-Key",
+                            "a key is 1 to %d printable ASCII characters, in quotes or not",
+                            KEY_MAX);
         return false;
     }
     if (prefer != NULL && !parse_prefer(prefer, wish)) {
-        coord_problem(request, 422, "invalid", "Not a wait",
-                      "Prefer: wait=N takes whole seconds, at most %d", WAIT_MAX_S);
+        coord_field_problem(request, 422, "invalid", "Prefer", "Not a wait",
+                            "Prefer: wait=N takes whole seconds, at most %d", WAIT_MAX_S);
         return false;
     }
     return true;
@@ -132,8 +133,9 @@ static bool replay(struct coord_daemon *daemon, struct api_request *request,
         return false;
     }
     if (!tpc_id_equal(&key->digest, digest)) {
-        coord_problem(request, 422, "key-reused", "The Idempotency-Key was used for another body",
-                      "send the same body again, or choose another key for this one");
+        coord_field_problem(request, 422, "key-reused", "Idempotency-Key",
+                            "The Idempotency-Key was used for another body",
+                            "send the same body again, or choose another key for this one");
         return true;
     }
     wait_or_answer(key->xact, request, wish, true);
