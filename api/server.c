@@ -30,6 +30,11 @@ uint64_t api_server_now_ms(const struct api_server *server)
     return uv_now(server->options.loop);
 }
 
+uint64_t api_server_clock_ms(void)
+{
+    return uv_hrtime() / 1000000;
+}
+
 static void on_idle(uv_idle_t *idle)
 {
     (void)idle; /* only its being active matters: the loop polls without waiting */
@@ -58,6 +63,8 @@ static void run(struct api_server *server)
     }
     for (int round = 0; round < ROUNDS_MAX; round++) {
         server->dirty = false;
+        server->ran_before_ms = server->ran_ms;
+        server->ran_ms = api_server_clock_ms();
         (void)MHD_run(server->daemon);
         if (!more_to_do(server)) {
             uv_idle_stop(&server->idle);

@@ -114,12 +114,18 @@ void api_server_conn_notify(void *cls, struct MHD_Connection *mhd, void **contex
     }
 }
 
-/* A client may end its side together with its request. MHD then reads the request but not the end,
- * and would wait for the next until the idle time-out. */
+static bool is_reading(const struct server_conn *conn)
+{
+    return conn->request != NULL && conn->request->state == REQUEST_READING;
+}
+
+/* A client may end its side together with its request, or with a part of it. MHD then reads what
+ * there is but not the end, and would wait for more until a time-out. */
 static bool has_ended(struct server_conn *conn, uint64_t now_ms)
 {
     char byte;
-    if (conn->request != NULL || conn->end_checked || conn->idle_since_ms == now_ms) {
+    bool fresh = conn->request == NULL && !conn->end_checked && conn->idle_since_ms != now_ms;
+    if (!fresh && !is_reading(conn)) {
         return false;
     }
     conn->end_checked = true;
@@ -132,10 +138,14 @@ void api_server_conns_cut_late(struct api_server *server)
     struct server_conn *conn;
 
     DL_FOREACH (server->conns, conn) {
-        if (conn->deadline_ms > now_ms && !has_ended(conn, now_ms)) {
+        bool ended = has_ended(conn, now_ms);
+        if (conn->deadline_ms > now_ms && !ended) {
             continue;
         }
-        if (conn->request != NULL && conn->request->state == REQUEST_READING) {
+        if (is_reading(conn) && ended) {
+            api_server_refuse_raw(conn, 400, "malformed", "Malformed request",
+                                  "the request ended before it was whole; send it again");
+        } else if (is_reading(conn)) {
             api_server_refuse_raw(conn, 408, "too-slow", "Request too slow",
                                   "the request was not whole in time; send it faster");
         }

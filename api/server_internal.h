@@ -23,6 +23,7 @@ struct server_conn {
     bool linger;      /* answered before it was read to its end: close it gently */
     bool cut;         /* shut down; MHD will notice */
     bool end_checked; /* since it became idle */
+    bool refused;     /* past MHD */
     uint64_t idle_since_ms, deadline_ms;
     struct api_request *request; /* the one under way */
 };
@@ -69,9 +70,10 @@ struct api_server {
     uv_timer_t tick;
     uv_prepare_t prepare;
     uv_check_t check;
-    uv_idle_t idle; /* keeps the loop from waiting while dirty */
-    int handles;    /* still open */
-    bool dirty;     /* MHD_run is due */
+    uv_idle_t idle;                 /* keeps the loop from waiting while dirty */
+    int handles;                    /* still open */
+    bool dirty;                     /* MHD_run is due */
+    uint64_t ran_ms, ran_before_ms; /* when MHD_run began, the last time and the one before */
     bool draining, stopping;
     struct server_conn *conns;
     struct api_request *unanswered;
@@ -105,6 +107,8 @@ TPC_NODISCARD enum tpc_rc api_server_listen(const char *text, char *url, size_t 
 void api_server_kick(struct api_server *server);
 uint64_t api_server_now_ms(const struct api_server *server);
 
+uint64_t api_server_clock_ms(void); /* not the loop's, which stands still in a turn */
+
 /* server_conn.c */
 void api_server_conn_notify(void *cls, struct MHD_Connection *mhd, void **context,
                             enum MHD_ConnectionNotificationCode code);
@@ -125,8 +129,11 @@ enum MHD_Result api_server_on_access(void *cls, struct MHD_Connection *mhd, cons
                                      size_t *size, void **context);
 void api_server_on_completed(void *cls, struct MHD_Connection *mhd, void **context,
                              enum MHD_RequestTerminationCode code);
-void api_server_on_log(void *cls, const char *format, va_list args);
 void api_server_spares_free(struct api_server *server);
+void api_server_describe_limit(char *out, size_t size, const struct api_server *server);
+
+/* server_fault.c: the callback of MHD's log. */
+void api_server_on_log(void *cls, const char *format, va_list args);
 
 /* server_target.c: split @request->target into path and query, decoding the query. The reason why
  * not, or NULL. */

@@ -5,14 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <utlist.h>
 
 enum {
     SPARES_MAX = 256,
     SPARE_BODY_MAX = 64 * 1024, /* larger bodies are not kept for the next request */
     BODY_FIRST = 16 * 1024,     /* reserved on a client's word alone */
-    UINT64_DIGITS = 20,         /* so long a number may not fit */
 };
 
 /* ---- Storage: requests are reused, with the buffers they have grown ---- */
@@ -65,9 +63,25 @@ void api_server_spares_free(struct api_server *server)
 
 struct framing {
     unsigned hosts, lengths, encodings;
-    bool chunked;
+    bool chunked, bad_line;
     uint64_t length;
 };
+
+/* RFC 9110, section 5.6.2. What is no token, such as a name with a blank before its colon, others
+ * may read another way than MHD does: that is how requests are smuggled. */
+static bool is_token(const char *name, size_t size)
+{
+    static const char marks[] = "!#$%&'*+-.^_`|~";
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)name[i];
+        bool letter = (c | 0x20) >= 'a' && (c | 0x20) <= 'z';
+        bool digit = c >= '0' && c <= '9';
+        if (!letter && !digit && (c == '\0' || strchr(marks, c) == NULL)) {
+            return false;
+        }
+    }
+    return size > 0;
+}
 
 static bool name_is(const char *name, size_t size, const char *wanted, size_t wanted_size)
 {
@@ -79,6 +93,8 @@ static enum MHD_Result look_at_header(void *cls, enum MHD_ValueKind kind, const 
 {
     struct framing *framing = cls;
     (void)kind;
+    framing->bad_line |=
+        !is_token(name, name_size) || (value_size > 0 && memchr(value, '\0', value_size) != NULL);
     if (name_is(name, name_size, "host", 4)) {
         framing->hosts++;
     } else if (name_is(name, name_size, "content-length", 14)) {
@@ -96,6 +112,9 @@ static const char *framing_fault(const struct framing *framing, const char *vers
 {
     bool old = strcmp(version, "HTTP/1.0") == 0;
 
+    if (framing->bad_line) {
+        return "a header line must be \"Name: value\", the name a token and the value without NUL";
+    }
     if (framing->hosts > 1 || (framing->hosts == 0 && !old)) {
         return "a request must have exactly one Host header";
     }
@@ -115,7 +134,7 @@ static const char *framing_fault(const struct framing *framing, const char *vers
     return NULL;
 }
 
-static void describe_limit(char *out, size_t size, const struct api_server *server)
+void api_server_describe_limit(char *out, size_t size, const struct api_server *server)
 {
     snprintf(out, size, "the body is over the limit of %zu bytes; send less, or raise the limit",
              server->options.body_max);
@@ -148,7 +167,7 @@ static enum MHD_Result request_begin(struct api_request *request, const char *ve
     }
     if (framing.length > server->options.body_max) {
         char detail[128];
-        describe_limit(detail, sizeof(detail), server);
+        api_server_describe_limit(detail, sizeof(detail), server);
         return api_server_refuse(request, 413, "too-large", "Body too large", detail);
     }
     size_t first = framing.length < BODY_FIRST ? (size_t)framing.length : BODY_FIRST;
@@ -161,7 +180,7 @@ static enum MHD_Result request_gather(struct api_request *request, const char *d
 
     if (*size > server->options.body_max - request->body.size) {
         char detail[128];
-        describe_limit(detail, sizeof(detail), server);
+        api_server_describe_limit(detail, sizeof(detail), server);
         api_server_refuse_raw(request->conn, 413, "too-large", "Body too large", detail);
         return MHD_NO;
     }
@@ -257,46 +276,6 @@ void api_server_on_completed(void *cls, struct MHD_Connection *mhd, void **conte
     }
     api_server_conn_idle(server, request->conn, server->options.idle_timeout_ms);
     request_recycle(server, request);
-}
-
-static void refuse_bad_length(struct api_request *request)
-{
-    const char *value = NULL;
-    size_t size = 0;
-
-    if (MHD_lookup_connection_value_n(request->mhd, MHD_HEADER_KIND, "Content-Length", 14, &value,
-                                      &size) != MHD_YES) {
-        return;
-    }
-    if (size == 0 || strspn(value, "0123456789") != size) {
-        api_server_refuse_raw(request->conn, 400, "malformed", "Malformed request",
-                              "Content-Length must be a number of bytes");
-    } else if (size >= UINT64_DIGITS) {
-        char detail[128];
-        describe_limit(detail, sizeof(detail), request->server);
-        api_server_refuse_raw(request->conn, 413, "too-large", "Body too large", detail);
-    } else {
-        return;
-    }
-    request->broken = true;
-    /* Nothing may follow: what MHD is about to say fails, and it closes. */
-    (void)shutdown(request->conn->fd, SHUT_WR);
-}
-
-/* MHD refuses a Content-Length that is no number before any of the other callbacks, and wrongly:
- * it sends the head of its answer twice. Before, it writes to its log, and so it is caught here. */
-void api_server_on_log(void *cls, const char *format, va_list args)
-{
-    struct api_server *server = cls;
-    struct server_conn *conn;
-    (void)format, (void)args;
-
-    DL_FOREACH (server->conns, conn) {
-        struct api_request *request = conn->request;
-        if (request != NULL && !request->begun && !request->broken) {
-            refuse_bad_length(request);
-        }
-    }
 }
 
 /* ---- What the handler sees ---- */
