@@ -11,10 +11,13 @@ struct api_client;
 
 struct api_call {
     /* The caller fills these in. */
-    const char *method;          /* "POST" */
-    const char *url;             /* borrowed until done */
-    const char *header;          /* one more, "Name: value"; borrowed until done; NULL: none */
-    struct tpc_buf body;         /* taken; empty for none. Sent as application/json */
+    const char *method;  /* "POST" */
+    const char *url;     /* borrowed until done */
+    const char *header;  /* one more, "Name: value"; borrowed until done; NULL: none */
+    struct tpc_buf body; /* taken; empty for none. Sent as application/json */
+    /* On a connection of its own. On a kept one that breaks before the answer begins, libcurl sends
+     * the request again by itself, and it may arrive twice. */
+    bool at_most_once;
     uint32_t timeout_ms;         /* of the whole call; 0: none but connect_timeout */
     uint32_t connect_timeout_ms; /* default 2000 */
     /* Each whole line of a 200 answer's body as it comes, without '\n' and not terminated; the last

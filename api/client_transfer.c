@@ -223,6 +223,8 @@ bool api_client_transfer_set(struct client_transfer *transfer)
     struct curl_slist *headers = headers_of(
         transfer, with_body ? transfer->client->headers_with_body : transfer->client->headers);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, headers);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, call->at_most_once ? 1L : 0L);
+    curl_easy_setopt(easy, CURLOPT_FORBID_REUSE, call->at_most_once ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)call->timeout_ms);
     return headers != NULL && curl_easy_setopt(easy, CURLOPT_URL, call->url) == CURLE_OK;

@@ -285,6 +285,22 @@ static void test_api_client__header_is_sent_with_its_call_alone(void **state)
     }
 }
 
+static void test_api_client__kept_connection_is_not_used_for_at_most_once(void **state)
+{
+    struct api_server_stats stats;
+    struct tried tried;
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        prepare(&tried, "POST", "/echo");
+        tried.call.at_most_once = i % 2 == 1;
+        call(&tried);
+        assert_int_equal(tried.rc, TPC_OK);
+        api_call_done(&tried.call);
+    }
+    api_server_get_stats(world.server, &stats);
+    assert_int_equal(stats.connections_total, 3);
+}
+
 static void test_api_client__thousand_calls_use_one_connection(void **state)
 {
     struct api_server_stats stats;
@@ -634,6 +650,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_api_client__body_comes_back),
         TEST(test_api_client__methods_are_sent_as_given),
+        TEST(test_api_client__kept_connection_is_not_used_for_at_most_once),
         TEST(test_api_client__header_is_sent_with_its_call_alone),
         TEST(test_api_client__thousand_calls_use_one_connection),
         TEST(test_api_client__concurrent_calls_keep_their_answers),
