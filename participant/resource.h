@@ -26,8 +26,9 @@ enum part_job_outcome {
     PART_JOB_REFUSED,   /* cause is set; nothing is left of the work */
     PART_JOB_COMMITTED, /* one_phase, or COMMIT: durable, with proof */
     PART_JOB_PROVEN,    /* PREPARE or PROVE: this gtid was committed before */
+    /* COMMIT, ABORT, PROVE */
+    PART_JOB_RETRY, /* not now; cause.detail says why. Nothing changed */
     /* COMMIT */
-    PART_JOB_RETRY,    /* not now; cause.detail says why. Nothing changed */
     PART_JOB_CONFLICT, /* the prepared change no longer applies; cause.detail says why */
     /* ABORT, PROVE */
     PART_JOB_ABORTED,

@@ -266,6 +266,29 @@ static size_t written_columns(const struct part_table *table, uint16_t *out)
     return count;
 }
 
+enum part_apply_result part_apply_row(struct part_sqlite *sqlite, struct part_table *table,
+                                      enum part_change_op op, struct part_cell *row)
+{
+    char detail[512];
+    struct apply apply = {
+        .sqlite = sqlite, .tables = &table, .detail = detail, .detail_size = sizeof(detail)};
+    struct part_payload_change change = {.op = op};
+    change.columns = calloc(table->column_count + 1, sizeof(*change.columns));
+    change.before = change.after = calloc(table->column_count + 1, sizeof(*row));
+    enum part_apply_result result = PART_APPLY_FAILED;
+    if (change.columns != NULL && change.before != NULL) {
+        change.count = written_columns(table, change.columns);
+        for (size_t i = 0; i < change.count; i++) {
+            change.before[i] = row[change.columns[i]];
+        }
+        result = apply_change(&apply, &change);
+    }
+    free(change.columns);
+    free(change.before);
+    free(apply.shape);
+    return result;
+}
+
 static struct taken *make_taken(struct part_arena *arena, const struct part_table *table,
                                 const struct part_payload_change *update)
 {

@@ -115,6 +115,7 @@ static void keep(struct part_sqlite *sqlite, struct part_branch_entry *entry, st
                failed ? "out of memory" : "the branch changes too many tables");
         return;
     }
+    part_keys_note(sqlite);
     entry->payload_size = payload.size;
     if (job->one_phase) {
         entry->payload = tpc_buf_take(&payload);
@@ -262,7 +263,12 @@ uint64_t part_branch_next_deadline_ms(struct part_sqlite *sqlite)
 
 void part_branch_abort(struct part_sqlite *sqlite, struct part_job *job)
 {
-    (void)tpc_fp_hit(sqlite->options.failpoints.undo); /* nothing that could fail */
+    if (tpc_fp_hit(sqlite->options.failpoints.undo)) {
+        struct part_refusal refusal = {.statement = -1};
+        part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "disk I/O error (failpoint)");
+        part_sqlite_end_refused(sqlite, job, PART_JOB_RETRY, &refusal);
+        return;
+    }
     struct part_branch_entry *entry = part_branch_find(sqlite, &job->gtid);
     if (entry != NULL) {
         TPC_ASSERT(entry->job == NULL);

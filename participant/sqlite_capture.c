@@ -133,7 +133,8 @@ static void on_preupdate(void *arg, sqlite3 *db, int operation, const char *data
     (void)database;
     (void)old_rowid;
     (void)new_rowid;
-    if (sqlite->capture.job == NULL || sqlite->capture.refusal.code != API_CAUSE_NONE) {
+    if (sqlite->capture.job == NULL || sqlite->capture.looks_away ||
+        sqlite->capture.refusal.code != API_CAUSE_NONE) {
         return;
     }
     if (!note_change(sqlite, operation, table)) {
@@ -146,7 +147,7 @@ static int on_progress(void *arg)
 {
     struct part_sqlite *sqlite = arg;
     struct part_job *job = sqlite->capture.job;
-    if (job == NULL) {
+    if (job == NULL || sqlite->capture.looks_away) {
         return 0;
     }
     return atomic_load_explicit(&job->cancelled, memory_order_relaxed) ||
@@ -324,6 +325,7 @@ static bool run_statement(struct part_sqlite *sqlite, const struct api_statement
                     statement->param_count);
         return false;
     }
+    bool placed = kept->makes_keys != NULL && part_keys_place(sqlite, kept->makes_keys);
     /* SQLite may compile it again while it runs, and then asks the authorizer again. */
     sqlite->stmts.authorizes = kept;
     sqlite->stmts.refusal = &capture->refusal;
@@ -336,6 +338,10 @@ static bool run_statement(struct part_sqlite *sqlite, const struct api_statement
     sqlite3_reset(kept->stmt);
     sqlite3_clear_bindings(kept->stmt);
     sqlite->stmts.authorizes = NULL;
+    if (placed && !part_keys_unplace(sqlite, kept->makes_keys)) {
+        part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR, "a key could not be made");
+        ok = false;
+    }
     return ok && lock_reads(sqlite, kept);
 }
 

@@ -36,6 +36,8 @@ struct part_stmt {
     char *sql;
     struct sqlite3_stmt *stmt;
     bool reads_only, reads_virtual;
+    struct part_table *inserts;    /* the table that rows are put into; of several the last */
+    struct part_table *makes_keys; /* inserts, when SQLite makes its keys and nothing reads it */
     size_t read_count, read_capacity;
     const struct part_table **reads; /* tables named by the authorizer */
     UT_hash_handle hh;
@@ -75,7 +77,8 @@ struct part_capture {
     struct part_arena arena;
     struct part_change *by_row;
     struct part_change *first, *last;
-    bool wrote; /* a statement that may write ran */
+    bool wrote;      /* a statement that may write ran */
+    bool looks_away; /* the hook is not to note what happens */
     struct part_lock *locks;
     size_t lock_count, lock_capacity;
     struct part_refusal refusal;
@@ -154,6 +157,23 @@ enum part_apply_result part_apply(struct part_sqlite *sqlite, const void *payloa
 bool part_apply_needs_quiet(const struct part_sqlite *sqlite, const void *payload, size_t size);
 /* Finalize what is kept prepared with the tables. */
 void part_apply_forget(struct part_schema *schema);
+
+/* Put @row (all stored columns) into @table or take it out again; not for committing. */
+enum part_apply_result part_apply_row(struct part_sqlite *sqlite, struct part_table *table,
+                                      enum part_change_op op, struct part_cell *row);
+
+/* ---- sqlite_keys.c: keys that SQLite makes (max + 1), for branches beside each other ---- */
+
+/* Fill stmt->makes_keys: look at its program. */
+void part_keys_judge(struct part_sqlite *sqlite, struct part_stmt *stmt);
+/* Before it runs: make SQLite start above the keys that were made for prepared branches. True:
+ * call part_keys_unplace after it. */
+bool part_keys_place(struct part_sqlite *sqlite, struct part_table *table);
+/* False: the transaction is not to be used further. */
+bool part_keys_unplace(struct part_sqlite *sqlite, struct part_table *table);
+/* Remember the keys of the rows in sqlite->capture, which is prepared now. */
+void part_keys_note(struct part_sqlite *sqlite);
+void part_keys_forget(struct part_schema *schema);
 
 /* ---- sqlite_preflight.c ---- */
 

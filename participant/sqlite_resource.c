@@ -347,6 +347,7 @@ static void free_sqlite(struct part_sqlite *sqlite)
         part_write_rollback(sqlite);
         part_stmts_forget(sqlite);
         part_apply_forget(&sqlite->schema);
+        part_keys_forget(&sqlite->schema);
         part_write_done(sqlite);
         sqlite3_close(sqlite->db);
     }

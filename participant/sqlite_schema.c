@@ -15,7 +15,7 @@
 /* A key under construction, while rows of a PRAGMA go by. */
 struct draft {
     char number[16]; /* of the index or the foreign key; "": none begun */
-    bool primary, partial, coarse, broken;
+    bool primary, partial, coarse, broken, integer;
     size_t count;
     uint16_t columns[COLUMNS_MAX], parent_columns[COLUMNS_MAX];
     enum part_collation collations[COLUMNS_MAX];
@@ -202,6 +202,7 @@ static enum tpc_rc on_column(struct load *load, sqlite3_stmt *row)
     if (position > 0) {
         load->draft.columns[position - 1] = (uint16_t)(table->column_count - 1);
         load->draft.collations[position - 1] = PART_COLL_BINARY;
+        load->draft.integer = strcasecmp(column_text(row, 2), "INTEGER") == 0;
         load->draft.count++;
     }
     return TPC_OK;
@@ -222,6 +223,8 @@ static enum tpc_rc load_columns(struct load *load)
                               "SELECT cid, name, type, hidden, dflt_value IS NOT NULL, pk"
                               " FROM pragma_table_xinfo(?1) ORDER BY cid",
                               table->name, on_column);
+    /* An INTEGER PRIMARY KEY is the rowid itself, and has no index: end_index looks. */
+    table->makes_keys = load->draft.count == 1 && load->draft.integer && !table->without_rowid;
     return rc == TPC_OK ? fill_key(load, &table->primary) : rc;
 }
 
@@ -235,6 +238,7 @@ static enum tpc_rc end_index(struct load *load)
         return TPC_OK;
     }
     if (draft->primary) {
+        table->makes_keys = false;
         /* The index may compare otherwise than the columns do. */
         return draft->coarse ? TPC_OK : fill_key(load, &table->primary);
     }
@@ -409,6 +413,15 @@ static enum tpc_rc on_trigger(struct load *load, sqlite3_stmt *row)
     return TPC_OK;
 }
 
+static enum tpc_rc on_root_page(struct load *load, sqlite3_stmt *row)
+{
+    struct part_table *table = part_schema_find(load->schema, column_text(row, 0));
+    if (table != NULL) {
+        table->root_page = sqlite3_column_int64(row, 1);
+    }
+    return TPC_OK;
+}
+
 static enum tpc_rc load_all(struct load *load, bool foreign_keys)
 {
     enum tpc_rc rc = each_row(load,
@@ -429,9 +442,12 @@ static enum tpc_rc load_all(struct load *load, bool foreign_keys)
             rc = load_foreign_keys(load);
         }
     }
+    rc = rc == TPC_OK ? each_row(load, "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger'",
+                                 NULL, on_trigger)
+                      : rc;
     return rc == TPC_OK
-               ? each_row(load, "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger'", NULL,
-                          on_trigger)
+               ? each_row(load, "SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'",
+                          NULL, on_root_page)
                : rc;
 }
 

@@ -3,6 +3,7 @@
 #ifndef ASSENT_PARTICIPANT_SQLITE_SCHEMA_H
 #define ASSENT_PARTICIPANT_SQLITE_SCHEMA_H
 
+#include "base/buf.h"
 #include "base/id.h"
 #include "participant/sqlite_arena.h"
 
@@ -38,6 +39,13 @@ struct part_key {
 
 enum part_table_kind { PART_TABLE_ORDINARY, PART_TABLE_VIEW, PART_TABLE_VIRTUAL };
 
+/* The highest key that SQLite made for a branch that is not committed, and its row. */
+struct part_made_key {
+    bool wanted; /* a statement lets SQLite make keys here */
+    int64_t key;
+    struct tpc_buf row; /* encoded cells; empty: none */
+};
+
 struct part_kept; /* a statement that applies changes, sqlite_apply.c */
 
 struct part_table {
@@ -50,11 +58,14 @@ struct part_table {
     struct tpc_id id;      /* of the table's lock */
     size_t column_count;   /* without virtual generated columns, which are not stored */
     struct part_column *columns;
-    struct part_key primary;   /* count 0: none declared */
+    struct part_key primary; /* count 0: none declared */
+    bool makes_keys;         /* INTEGER PRIMARY KEY: SQLite gives one to a row that has none */
+    int64_t root_page;
     struct part_key *uniques;  /* without the primary key */
     struct part_key *children; /* foreign keys of this table: its columns, the parent's space */
     struct part_key *parents;  /* keys of this table that others refer to */
     struct part_kept *kept;    /* sqlite_apply.c's, most recently used first */
+    struct part_made_key made; /* sqlite_keys.c's */
     const char *lower;         /* the hash key */
     UT_hash_handle hh;
 };

@@ -70,7 +70,8 @@ bool part_stmts_may_write(const struct part_table *table, struct part_refusal *r
     return true;
 }
 
-static int judge_write(struct part_sqlite *sqlite, const char *name, const char *database)
+static int judge_write(struct part_sqlite *sqlite, int action, const char *name,
+                       const char *database)
 {
     struct part_refusal *refusal = sqlite->stmts.refusal;
     if (is_schema_table(name)) {
@@ -88,10 +89,13 @@ static int judge_write(struct part_sqlite *sqlite, const char *name, const char 
                     name);
         return SQLITE_DENY;
     }
-    const struct part_table *table = part_schema_find(&sqlite->schema, name);
+    struct part_table *table = part_schema_find(&sqlite->schema, name);
     if (table == NULL) {
         part_refuse(refusal, API_CAUSE_NOT_SUPPORTED, "table %s is not known here", name);
         return SQLITE_DENY;
+    }
+    if (action == SQLITE_INSERT) {
+        sqlite->stmts.authorizes->inserts = table;
     }
     return part_stmts_may_write(table, refusal) ? SQLITE_OK : SQLITE_DENY;
 }
@@ -143,7 +147,7 @@ static int authorize(void *arg, int action, const char *first, const char *secon
     case SQLITE_INSERT:
     case SQLITE_UPDATE:
     case SQLITE_DELETE:
-        return judge_write(sqlite, first, database);
+        return judge_write(sqlite, action, first, database);
     case SQLITE_PRAGMA:
         part_refuse(refusal, API_CAUSE_NOT_SUPPORTED,
                     "PRAGMA %s is not allowed inside a transaction over several databases", first);
@@ -261,6 +265,9 @@ struct part_stmt *part_stmts_get(struct part_sqlite *sqlite, const char *sql,
     stmts->refusal = refusal;
     bool ok = compile(sqlite, stmt, refusal);
     stmts->authorizes = NULL;
+    if (ok) {
+        part_keys_judge(sqlite, stmt);
+    }
     if (!ok) {
         drop(stmts, stmt);
         return NULL;

@@ -60,6 +60,7 @@ static enum tpc_rc look_at_schema(struct part_sqlite *sqlite, struct tpc_err *re
     if (schema_version != sqlite->schema_version) {
         part_stmts_forget(sqlite);
         part_apply_forget(&sqlite->schema);
+        part_keys_forget(&sqlite->schema);
         sqlite->schema_version = -1;
         enum tpc_rc rc =
             part_schema_load(&sqlite->schema, sqlite->db, sqlite->options.foreign_keys, reterr);
