@@ -23,7 +23,7 @@ static const struct tpc_opt options[] = {
     {OPT("advertise", TPC_OPT_STRING, advertise), .argument = "URL",
      .help = "where participants reach this coordinator; by default the listen address"},
     {OPT("participant", TPC_OPT_LIST, participants), .yaml_name = "participants",
-     .argument = "NAME=URL", .help = "register a participant; may be repeated"},
+     .argument = "NAME=URL", .help = "register a participant"},
     {OPT("timeout", TPC_OPT_DURATION, timeout_ms), .default_text = "10s", .argument = "TIME",
      .min = 1, .max = 86400000, .help = "of a transaction that does not say its own"},
     {OPT("timeout-max", TPC_OPT_DURATION, timeout_max_ms), .default_text = "1h", .argument = "TIME",
