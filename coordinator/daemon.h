@@ -127,6 +127,15 @@ struct coord_key {
     UT_hash_handle hh;
 };
 
+/* Every transaction is in one of these lists. */
+enum coord_kept {
+    COORD_KEPT_UNFINISHED,
+    COORD_KEPT_PLAIN,  /* ended, by time */
+    COORD_KEPT_KEYED,  /* ended, by time: its key must be known for the retention time */
+    COORD_KEPT_HAZARD, /* ended: shown until it is forgotten by name */
+    COORD_KEPT_COUNT
+};
+
 /* A transaction as its client knows it: `id` stays, `gtid` is that of the present attempt. */
 struct coord_xact {
     struct coord_daemon *daemon;
@@ -157,8 +166,10 @@ struct coord_xact {
     struct wal_append append;
     bool forcing;
     size_t results_kept;
-    struct coord_xact *prev, *next;             /* all, by id; daemon->xacts is the oldest */
-    struct coord_xact *ended_prev, *ended_next; /* ended, by time */
+    struct coord_xact *prev, *next; /* all, by id; daemon->xacts is the oldest */
+    enum coord_kept kept;           /* in which list of the daemon */
+    struct coord_xact *kept_prev, *kept_next;
+    struct coord_xact *results_prev, *results_next; /* ended, with results, by time */
     UT_hash_handle hh_id, hh_gtid;
 };
 
@@ -195,10 +206,11 @@ struct coord_daemon {
     bool lanes_dirty;
     struct coord_xact *by_id, *by_gtid; /* hashes */
     struct coord_xact *xacts;           /* list by id, oldest first */
-    struct coord_xact *ended;           /* list, oldest first */
-    size_t in_flight, ended_count, waiters, hazard_count;
+    struct coord_xact *kept[COORD_KEPT_COUNT];
+    size_t kept_count[COORD_KEPT_COUNT];
+    size_t waiters;
     size_t results_kept;
-    struct coord_xact *results_oldest; /* of the ended ones that still have their results */
+    struct coord_xact *results; /* list of the ended ones that still have theirs, oldest first */
     struct coord_key *keys;
     struct tpc_timer retention;
     struct tpc_timer probes;
@@ -255,6 +267,12 @@ struct coord_xact *coord_xact_find(struct coord_daemon *daemon, const struct tpc
 struct coord_xact *coord_xact_by_gtid(struct coord_daemon *daemon, const struct tpc_id *gtid);
 void coord_xact_remove(struct coord_xact *xact); /* and free */
 void coord_xact_mark_ended(struct coord_xact *xact);
+/* Its hazards have changed: kept for the retention time from now on, or until they are forgotten.
+ */
+void coord_xact_keep_again(struct coord_xact *xact);
+size_t coord_ended_count(const struct coord_daemon *daemon);
+/* Drop the oldest results beyond the limit, once they have been told. */
+void coord_results_make_room(struct coord_daemon *daemon);
 void coord_xact_set_cause(struct coord_xact *xact, int branch, enum api_cause_code code,
                           const char *detail);
 TPC_NODISCARD enum tpc_rc coord_key_set(struct coord_xact *xact, const char *text, size_t size,

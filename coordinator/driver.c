@@ -14,6 +14,7 @@ enum {
     RETRY_MAX_MS = 5000,
     AGAIN_FIRST_MS = 2, /* a transaction refused for conflict: first, and at most */
     AGAIN_MAX_MS = 64,
+    FORCE_AGAIN_MS = 10, /* a record for which the log had no room */
 };
 
 static void on_txn_timer(struct tpc_timer *timer);
@@ -32,6 +33,12 @@ static void log_move(const struct coord_xact *xact, enum coord_state from, const
             tpc_kv_str("from", coord_state_name(from)),
             tpc_kv_str("to", coord_state_name((enum coord_state)xact->fsm->state)),
             tpc_kv_str("cause", cause), tpc_kv_str("participant", participant));
+}
+
+static void arm(struct coord_xact *xact, uint64_t due_ms)
+{
+    xact->timer.fire = on_txn_timer;
+    tpc_timer_arm(&xact->daemon->timers, &xact->timer, due_ms);
 }
 
 /* ---- Records ---- */
@@ -54,26 +61,30 @@ static void on_forced(struct wal_append *append, enum tpc_rc rc, const struct tp
 /* COMMIT: if we crash before this is durable the outcome is abort, by presumption, and nobody was
  * told otherwise; after it, recovery tells every branch.
  * PENDING: if we crash before this is durable nobody was told the transaction's id, so nobody can
- * take our not knowing it for an abort; after it, recovery asks the participant. */
-static void force(struct coord_xact *xact, enum wal_kind kind)
+ * take our not knowing it for an abort; after it, recovery asks the participant.
+ *
+ * A record that could not even be queued is certainly not there: it is tried again. */
+static void force(struct coord_xact *xact)
 {
+    enum wal_kind kind = xact->fsm->state == COORD_LOGGING ? WAL_COORD_COMMIT : WAL_COORD_PENDING;
     struct coord_record record;
     struct tpc_buf buf = {0};
+    if (coord_fp(kind == WAL_COORD_COMMIT ? COORD_FP_DECISION_FORCE : COORD_FP_PENDING_FORCE)) {
+        coord_event(xact, &(struct coord_event){.type = COORD_EV_FORCE_FAILED}, "FORCE_FAILED");
+        return;
+    }
     coord_record_fill(xact, &record);
     enum tpc_rc rc = coord_record_write(&buf, kind, &record);
-    bool fail =
-        coord_fp(kind == WAL_COORD_COMMIT ? COORD_FP_DECISION_FORCE : COORD_FP_PENDING_FORCE);
-    if (rc == TPC_OK && !fail) {
+    if (rc == TPC_OK) {
         xact->append = (struct wal_append){.size = buf.size, .force = true, .done = on_forced};
         xact->append.data = tpc_buf_take(&buf);
-        xact->forcing = true;
-        xact->logged = true;
         rc = wal_log_submit(xact->daemon->log, &xact->append);
     }
     tpc_buf_done(&buf);
-    if (rc != TPC_OK || fail) {
-        xact->forcing = false;
-        coord_event(xact, &(struct coord_event){.type = COORD_EV_FORCE_FAILED}, "FORCE_FAILED");
+    xact->forcing = rc == TPC_OK;
+    xact->logged = xact->logged || rc == TPC_OK;
+    if (rc != TPC_OK) {
+        arm(xact, tpc_clock_mono_ms() + FORCE_AGAIN_MS);
     }
 }
 
@@ -190,11 +201,12 @@ static void finish(struct coord_xact *xact)
         tpc_timer_cancel(&xact->daemon->timers, &xact->branches[i].retry);
     }
     count_end(xact);
-    coord_xact_mark_ended(xact);
-    coord_waiters_ended(xact);
     if (coord_outcome(xact->fsm) == COORD_ABORT) {
         coord_key_drop(xact); /* it may be tried again */
     }
+    coord_xact_mark_ended(xact);
+    coord_waiters_ended(xact);
+    coord_results_make_room(xact->daemon);
 }
 
 void coord_xact_give_up(struct coord_xact *xact)
@@ -268,18 +280,14 @@ static void on_txn_timer(struct tpc_timer *timer)
         }
     } else if (xact->fsm->state == COORD_ABORTING) {
         coord_event(xact, &(struct coord_event){.type = COORD_EV_GRACE}, "GRACE");
+    } else if (xact->fsm->state == COORD_LOGGING || xact->fsm->state == COORD_QUERYING) {
+        force(xact);
     } else {
         if (xact->fsm->state == COORD_PREPARING) {
             set_timeout_cause(xact);
         }
         coord_event(xact, &(struct coord_event){.type = COORD_EV_TIMEOUT}, "TIMEOUT");
     }
-}
-
-static void arm(struct coord_xact *xact, uint64_t due_ms)
-{
-    xact->timer.fire = on_txn_timer;
-    tpc_timer_arm(&xact->daemon->timers, &xact->timer, due_ms);
 }
 
 static void show_hazard(struct coord_xact *xact, uint64_t branches)
@@ -293,6 +301,9 @@ static void show_hazard(struct coord_xact *xact, uint64_t branches)
                                coord_outcome(xact->fsm) == COORD_COMMIT ? "commit" : "abort"),
                     tpc_kv_uint("end", xact->fsm->branches[i].end));
         }
+    }
+    if (xact->ended) {
+        coord_xact_keep_again(xact);
     }
 }
 
@@ -311,10 +322,8 @@ static uint64_t carry_out(struct coord_xact *xact, const struct coord_effect *ef
     case COORD_FX_SEND_ABORT:
         return send_abort(xact, effect->branches, again);
     case COORD_FX_FORCE_COMMIT:
-        force(xact, WAL_COORD_COMMIT);
-        break;
     case COORD_FX_FORCE_PENDING:
-        force(xact, WAL_COORD_PENDING);
+        force(xact);
         break;
     case COORD_FX_LOG_END:
         log_end(xact);

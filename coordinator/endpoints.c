@@ -177,7 +177,7 @@ static void write_verbose(struct tpc_buf *out, const struct coord_daemon *daemon
     api_jw_key(out, "generation");
     api_jw_u64(out, daemon->self.generation);
     api_jw_key(out, "in_flight");
-    api_jw_u64(out, daemon->in_flight);
+    api_jw_u64(out, daemon->kept_count[COORD_KEPT_UNFINISHED]);
     api_jw_key(out, "participants");
     api_jw_open(out, '{');
     HASH_ITER (hh, daemon->members, member, next) {

@@ -86,8 +86,8 @@ static void on_tick(uv_timer_t *timer)
 
 static bool may_stop(const struct coord_daemon *daemon)
 {
-    return daemon->draining &&
-           (daemon->in_flight == 0 || tpc_clock_mono_ms() >= daemon->drain_until_ms);
+    return daemon->draining && (daemon->kept_count[COORD_KEPT_UNFINISHED] == 0 ||
+                                tpc_clock_mono_ms() >= daemon->drain_until_ms);
 }
 
 /* Before the loop sleeps: what has gathered leaves in batches. */
@@ -131,7 +131,8 @@ static void on_signal(uv_signal_t *signal, int number)
     }
     daemon->draining = true;
     daemon->drain_until_ms = tpc_clock_mono_ms() + daemon->settings->drain_ms;
-    tpc_log(TPC_LOG_INFO, "daemon.drain", tpc_kv_uint("in_flight", daemon->in_flight));
+    tpc_log(TPC_LOG_INFO, "daemon.drain",
+            tpc_kv_uint("in_flight", daemon->kept_count[COORD_KEPT_UNFINISHED]));
     api_server_drain(daemon->server);
 }
 
@@ -227,10 +228,9 @@ static enum tpc_rc start_log(struct coord_daemon *daemon, struct tpc_err *reterr
 
 static void resume(struct coord_daemon *daemon)
 {
-    for (struct coord_xact *xact = daemon->xacts; xact != NULL; xact = xact->next) {
-        if (!xact->ended) {
-            coord_event(xact, &(struct coord_event){.type = COORD_EV_RESTARTED}, "RESTARTED");
-        }
+    for (struct coord_xact *xact = daemon->kept[COORD_KEPT_UNFINISHED]; xact != NULL;
+         xact = xact->kept_next) {
+        coord_event(xact, &(struct coord_event){.type = COORD_EV_RESTARTED}, "RESTARTED");
     }
 }
 

@@ -46,16 +46,20 @@ static void write_transactions(struct tpc_buf *out, const struct coord_daemon *d
         api_metric_u64(out, "assent_aborts_total", label, stats->aborts_by_cause[code]);
     }
     api_metric(out, "assent_transactions_in_flight", "gauge", "Transactions that have not ended.");
-    api_metric_u64(out, "assent_transactions_in_flight", NULL, daemon->in_flight);
+    api_metric_u64(out, "assent_transactions_in_flight", NULL,
+                   daemon->kept_count[COORD_KEPT_UNFINISHED]);
     api_metric(out, "assent_transactions_retained", "gauge",
                "Ended transactions that are still known.");
-    api_metric_u64(out, "assent_transactions_retained", NULL, daemon->ended_count);
+    api_metric_u64(out, "assent_transactions_retained", NULL, coord_ended_count(daemon));
     api_metric(out, "assent_transaction_attempts_again_total", "counter",
                "Attempts after a refusal for conflict.");
     api_metric_u64(out, "assent_transaction_attempts_again_total", NULL, stats->attempts_again);
     api_metric(out, "assent_hazards_total", "counter",
                "Branches that ended another way than their transaction.");
     api_metric_u64(out, "assent_hazards_total", NULL, stats->hazards);
+    api_metric(out, "assent_hazards", "gauge",
+               "Ended transactions with a hazard that nobody has forgotten.");
+    api_metric_u64(out, "assent_hazards", NULL, daemon->kept_count[COORD_KEPT_HAZARD]);
     api_metric(out, "assent_refused_total", "counter", "Submissions refused because of a limit.");
     api_metric_u64(out, "assent_refused_total", NULL, stats->refused);
     api_metric(out, "assent_transaction_duration_seconds", "histogram",
@@ -66,15 +70,15 @@ static void write_transactions(struct tpc_buf *out, const struct coord_daemon *d
 /* Decided transactions of which some branch has not confirmed its end. */
 static double oldest_in_doubt_seconds(const struct coord_daemon *daemon)
 {
-    uint64_t now_us = tpc_clock_wall_us();
-    for (const struct coord_xact *xact = daemon->in_flight > 0 ? daemon->xacts : NULL; xact != NULL;
-         xact = xact->next) {
+    uint64_t now_us = tpc_clock_wall_us(), oldest_us = now_us;
+    for (const struct coord_xact *xact = daemon->kept[COORD_KEPT_UNFINISHED]; xact != NULL;
+         xact = xact->kept_next) {
         bool decided = xact->fsm->state == COORD_COMMITTING || xact->fsm->state == COORD_ASKING;
-        if (!xact->ended && decided && now_us > xact->began_us) {
-            return (double)(now_us - xact->began_us) / 1e6;
+        if (decided && xact->began_us < oldest_us) {
+            oldest_us = xact->began_us;
         }
     }
-    return 0;
+    return (double)(now_us - oldest_us) / 1e6;
 }
 
 static void write_links(struct tpc_buf *out, const struct coord_daemon *daemon)

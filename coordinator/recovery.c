@@ -101,10 +101,12 @@ static enum tpc_rc fold_transaction(struct fold *fold, const struct wal_record *
     }
     if (rc == TPC_OK && log_record->kind == WAL_COORD_END && !xact->ended) {
         xact->took_us = record.ended_us > record.began_us ? record.ended_us - record.began_us : 0;
-        coord_xact_mark_ended(xact);
         if (!record.commit) {
             coord_key_drop(xact);
         }
+        coord_xact_mark_ended(xact);
+    } else if (rc == TPC_OK && xact->ended) {
+        coord_xact_keep_again(xact); /* one more hazard, or all forgotten */
     }
     return rc;
 }
@@ -137,8 +139,8 @@ enum tpc_rc coord_recovery_run(struct coord_daemon *daemon, struct tpc_err *rete
     enum tpc_rc rc = daemon->store->ops->scan(daemon->store, visit, &fold, reterr);
     if (rc == TPC_OK) {
         tpc_log(TPC_LOG_INFO, "recovery.done", tpc_kv_uint("records", fold.records),
-                tpc_kv_uint("unfinished", daemon->in_flight),
-                tpc_kv_uint("ended", daemon->ended_count),
+                tpc_kv_uint("unfinished", daemon->kept_count[COORD_KEPT_UNFINISHED]),
+                tpc_kv_uint("ended", coord_ended_count(daemon)),
                 tpc_kv_uint("took_ms", tpc_clock_mono_ms() - began_ms));
     }
     return rc;

@@ -80,8 +80,9 @@ enum tpc_rc coord_member_set(struct coord_member *member, const char *url)
 static void retry_waiting(struct coord_member *member)
 {
     struct coord_daemon *daemon = member->daemon;
-    for (struct coord_xact *xact = daemon->xacts; xact != NULL; xact = xact->next) {
-        for (unsigned i = 0; !xact->ended && i < xact->branch_count; i++) {
+    for (struct coord_xact *xact = daemon->kept[COORD_KEPT_UNFINISHED]; xact != NULL;
+         xact = xact->kept_next) {
+        for (unsigned i = 0; i < xact->branch_count; i++) {
             struct coord_xbranch *branch = &xact->branches[i];
             if (branch->member == member && branch->retry.slot != 0) {
                 branch->backoff_ms = 0;

@@ -168,7 +168,7 @@ static bool check_participants(struct coord_daemon *daemon, struct api_request *
 
 static bool has_room(struct coord_daemon *daemon, struct api_request *request)
 {
-    if (daemon->in_flight >= daemon->settings->transactions_max) {
+    if (daemon->kept_count[COORD_KEPT_UNFINISHED] >= daemon->settings->transactions_max) {
         coord_unavailable(request, "as many transactions are in flight as are allowed "
                                    "(--transactions-max); nothing was started");
         daemon->stats.refused++;

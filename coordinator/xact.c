@@ -8,7 +8,13 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { RETENTION_TICK_MS = 1000, RETENTION_STEP_MAX = 5000 };
+enum { RETENTION_TICK_MS = 1000, RETENTION_MORE_MS = 10, RETENTION_STEP_MAX = 5000 };
+
+/* In one step of the retention. */
+struct dropped {
+    size_t seen, count;
+    struct tpc_id *gtids; /* those with records in the log */
+};
 
 struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_count)
 {
@@ -49,13 +55,28 @@ static void insert_by_id(struct coord_daemon *daemon, struct coord_xact *xact)
     }
 }
 
+static void keep(struct coord_xact *xact, enum coord_kept kept)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    xact->kept = kept;
+    DL_APPEND2(daemon->kept[kept], xact, kept_prev, kept_next);
+    daemon->kept_count[kept]++;
+}
+
+static void unkeep(struct coord_xact *xact)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    DL_DELETE2(daemon->kept[xact->kept], xact, kept_prev, kept_next);
+    daemon->kept_count[xact->kept]--;
+}
+
 enum tpc_rc coord_xact_add(struct coord_xact *xact)
 {
     struct coord_daemon *daemon = xact->daemon;
     HASH_ADD(hh_id, daemon->by_id, id, sizeof xact->id, xact);
     HASH_ADD(hh_gtid, daemon->by_gtid, gtid, sizeof xact->gtid, xact);
     insert_by_id(daemon, xact);
-    daemon->in_flight++;
+    keep(xact, COORD_KEPT_UNFINISHED);
     for (unsigned i = 0; i < xact->branch_count; i++) {
         xact->branches[i].member->users++;
     }
@@ -95,12 +116,17 @@ static size_t results_size(const struct coord_xact *xact)
 
 static void drop_results(struct coord_xact *xact)
 {
+    struct coord_daemon *daemon = xact->daemon;
+    if (xact->results_kept == 0) {
+        return;
+    }
     for (unsigned i = 0; i < xact->branch_count; i++) {
         free(xact->branches[i].results);
         xact->branches[i].results = NULL;
         xact->branches[i].results_size = 0;
     }
-    xact->daemon->results_kept -= xact->results_kept;
+    DL_DELETE2(daemon->results, xact, results_prev, results_next);
+    daemon->results_kept -= xact->results_kept;
     xact->results_kept = 0;
 }
 
@@ -109,28 +135,39 @@ static void keep_results(struct coord_xact *xact)
 {
     struct coord_daemon *daemon = xact->daemon;
     xact->results_kept = results_size(xact);
-    daemon->results_kept += xact->results_kept;
-    if (daemon->results_oldest == NULL) {
-        daemon->results_oldest = xact;
+    if (xact->results_kept > 0) {
+        DL_APPEND2(daemon->results, xact, results_prev, results_next);
+        daemon->results_kept += xact->results_kept;
     }
+}
+
+void coord_results_make_room(struct coord_daemon *daemon)
+{
     while (daemon->results_kept > daemon->settings->results_max_bytes) {
-        drop_results(daemon->results_oldest);
-        if (daemon->results_oldest == xact) {
-            break;
-        }
-        daemon->results_oldest = daemon->results_oldest->ended_next;
+        drop_results(daemon->results);
     }
+}
+
+void coord_xact_keep_again(struct coord_xact *xact)
+{
+    unkeep(xact);
+    xact->ended_ms = tpc_clock_mono_ms();
+    keep(xact, xact->fsm->hazards != 0 ? COORD_KEPT_HAZARD
+               : xact->key != NULL     ? COORD_KEPT_KEYED
+                                       : COORD_KEPT_PLAIN);
+}
+
+size_t coord_ended_count(const struct coord_daemon *daemon)
+{
+    return daemon->kept_count[COORD_KEPT_PLAIN] + daemon->kept_count[COORD_KEPT_KEYED] +
+           daemon->kept_count[COORD_KEPT_HAZARD];
 }
 
 void coord_xact_mark_ended(struct coord_xact *xact)
 {
-    struct coord_daemon *daemon = xact->daemon;
     TPC_ASSERT(!xact->ended);
     xact->ended = true;
-    xact->ended_ms = tpc_clock_mono_ms();
-    daemon->in_flight--;
-    daemon->ended_count++;
-    DL_APPEND2(daemon->ended, xact, ended_prev, ended_next);
+    coord_xact_keep_again(xact);
     for (unsigned i = 0; i < xact->branch_count; i++) {
         xact->branches[i].member->users--;
         free(xact->branches[i].statements);
@@ -193,16 +230,12 @@ void coord_xact_remove(struct coord_xact *xact)
 {
     struct coord_daemon *daemon = xact->daemon;
     TPC_ASSERT(xact->ended && xact->waiters == NULL && !xact->forcing);
-    if (daemon->results_oldest == xact) {
-        daemon->results_oldest = xact->ended_next;
-    }
     drop_results(xact);
     coord_key_drop(xact);
     HASH_DELETE(hh_id, daemon->by_id, xact);
     HASH_DELETE(hh_gtid, daemon->by_gtid, xact);
     DL_DELETE(daemon->xacts, xact);
-    DL_DELETE2(daemon->ended, xact, ended_prev, ended_next);
-    daemon->ended_count--;
+    unkeep(xact);
     tpc_timer_cancel(&daemon->timers, &xact->timer);
     api_cause_done(&xact->cause);
     free(xact->label);
@@ -211,54 +244,47 @@ void coord_xact_remove(struct coord_xact *xact)
     free(xact);
 }
 
-static bool may_drop(const struct coord_daemon *daemon, const struct coord_xact *xact,
-                     uint64_t now_ms)
-{
-    if (xact->fsm->hazards != 0) {
-        return false; /* shown until somebody has dealt with it */
-    }
-    if (now_ms - xact->ended_ms >= daemon->settings->retention_ms) {
-        return true;
-    }
-    return daemon->ended_count > daemon->settings->retained_max && xact->key == NULL;
-}
-
 /* If we crash before the records are erased they are read again and erased a retention later. */
 static void erase(struct coord_daemon *daemon, struct tpc_id *take_gtids, size_t count)
 {
-    (void)coord_fp(COORD_FP_RETENTION_ERASE);
     if (count == 0) {
         free(take_gtids);
-    } else if (wal_log_submit_erase(daemon->log, take_gtids, count) != TPC_OK) {
+        return;
+    }
+    (void)coord_fp(COORD_FP_RETENTION_ERASE);
+    if (wal_log_submit_erase(daemon->log, take_gtids, count) != TPC_OK) {
         return; /* the log is full: they are erased after the next start */
+    }
+}
+
+/* Remove from the front of a list what is too old, and what is more than @max. */
+static void drop_old(struct coord_daemon *daemon, enum coord_kept kept, size_t max,
+                     struct dropped *dropped)
+{
+    uint64_t now_ms = tpc_clock_mono_ms(), retention_ms = daemon->settings->retention_ms;
+    struct coord_xact *xact;
+    while ((xact = daemon->kept[kept]) != NULL && dropped->seen < RETENTION_STEP_MAX &&
+           (now_ms - xact->ended_ms >= retention_ms || daemon->kept_count[kept] > max)) {
+        dropped->seen++;
+        if (xact->logged) {
+            dropped->gtids[dropped->count++] = xact->gtid;
+        }
+        coord_xact_remove(xact);
     }
 }
 
 static void on_retention(struct tpc_timer *timer)
 {
     struct coord_daemon *daemon = coord_container(timer, struct coord_daemon, retention);
-    uint64_t now_ms = tpc_clock_mono_ms();
-    struct tpc_id *gtids = calloc(RETENTION_STEP_MAX, sizeof *gtids);
-    size_t count = 0, seen = 0;
-    for (struct coord_xact *xact = daemon->ended, *next; gtids != NULL && xact != NULL;
-         xact = next) {
-        next = xact->ended_next;
-        if (++seen > RETENTION_STEP_MAX) {
-            break;
-        }
-        if (may_drop(daemon, xact, now_ms)) {
-            if (xact->logged) {
-                gtids[count++] = xact->gtid;
-            }
-            coord_xact_remove(xact);
-        } else if (now_ms - xact->ended_ms < daemon->settings->retention_ms &&
-                   daemon->ended_count <= daemon->settings->retained_max) {
-            break;
-        }
+    struct dropped dropped = {.gtids = calloc(RETENTION_STEP_MAX, sizeof *dropped.gtids)};
+    if (dropped.gtids != NULL) {
+        drop_old(daemon, COORD_KEPT_PLAIN, daemon->settings->retained_max, &dropped);
+        drop_old(daemon, COORD_KEPT_KEYED, SIZE_MAX, &dropped);
+        erase(daemon, dropped.gtids, dropped.count);
     }
-    erase(daemon, gtids, count);
+    bool more = dropped.seen == RETENTION_STEP_MAX;
     tpc_timer_arm(&daemon->timers, timer,
-                  now_ms + (seen > RETENTION_STEP_MAX ? 10 : RETENTION_TICK_MS));
+                  tpc_clock_mono_ms() + (more ? RETENTION_MORE_MS : RETENTION_TICK_MS));
 }
 
 void coord_retention_start(struct coord_daemon *daemon)
