@@ -198,7 +198,11 @@ struct coord_daemon {
     struct wal_log *log;
     struct api_coordinator self;
     struct tpc_id_gen ids;
-    bool recovered, draining, stopping;
+    uv_work_t recovery;
+    enum tpc_rc start_rc; /* of the start; the recovery's until it is over */
+    struct tpc_err start_err;
+    bool recovered; /* until then nothing below may be touched but by the recovery */
+    bool draining, giving_up, stopping;
     uint64_t drain_until_ms;
     uint64_t started_ms;
 
@@ -219,7 +223,8 @@ struct coord_daemon {
 
 #define coord_container(ptr, type, member) ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
-/* main.c */
+/* daemon.c */
+int coord_daemon_run(const struct coord_settings *settings); /* the exit status */
 _Noreturn void coord_halt(const char *why, const struct tpc_err *err);
 
 /* recovery.c: read the log into memory; nothing is sent yet. */
@@ -288,8 +293,8 @@ coord_waiter_add(struct coord_xact *xact, struct api_request *request, int kind,
 void coord_waiters_decided(struct coord_xact *xact);
 void coord_waiters_unknown(struct coord_xact *xact);
 void coord_waiters_ended(struct coord_xact *xact);
-void coord_waiters_drop_all(
-    struct coord_daemon *daemon); /* their requests are answered by the server's stop */
+/* The daemon stops: tell those who still wait what is known. */
+void coord_waiters_leave(struct coord_daemon *daemon);
 void coord_answer(struct coord_xact *xact, struct api_request *request, int kind, bool replayed);
 
 /* view.c: a transaction as JSON. */

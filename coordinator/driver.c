@@ -93,6 +93,9 @@ static void log_end(struct coord_xact *xact)
 {
     struct coord_record record;
     struct tpc_buf buf = {0};
+    if (xact->daemon->stopping) {
+        return; /* the log is closed */
+    }
     (void)coord_fp(COORD_FP_END_LOG);
     coord_record_fill(xact, &record);
     if (coord_record_write(&buf, WAL_COORD_END, &record) == TPC_OK) {
@@ -353,7 +356,10 @@ static uint64_t carry_out(struct coord_xact *xact, const struct coord_effect *ef
         show_hazard(xact, effect->branches);
         break;
     case COORD_FX_HALT:
-        coord_halt("a record could not be forced: nobody knows whether it is durable", NULL);
+        coord_halt(
+            "a record could not be forced: nobody knows whether it is durable; the next start "
+            "decides from what is in the log",
+            NULL);
     case COORD_EFFECT_COUNT:
     default:
         TPC_ASSERT(false);

@@ -160,9 +160,24 @@ static void livez(void *arg, struct api_request *request, const char *const args
     api_respond(request, 200, "text/plain; charset=utf-8", &out);
 }
 
-static void write_verbose(struct tpc_buf *out, const struct coord_daemon *daemon)
+static void write_members_up(struct tpc_buf *out, const struct coord_daemon *daemon)
 {
     const struct coord_member *member, *next;
+    api_jw_key(out, "in_flight");
+    api_jw_u64(out, daemon->kept_count[COORD_KEPT_UNFINISHED]);
+    api_jw_key(out, "participants");
+    api_jw_open(out, '{');
+    HASH_ITER (hh, daemon->members, member, next) {
+        if (member->registered) {
+            api_jw_key(out, member->name);
+            api_jw_str(out, member->up ? "up" : "down");
+        }
+    }
+    api_jw_close(out, '}');
+}
+
+static void write_verbose(struct tpc_buf *out, const struct coord_daemon *daemon)
+{
     api_jw_open(out, '{');
     api_jw_key(out, "ready");
     api_jw_bool(out, daemon->recovered && !daemon->draining);
@@ -176,17 +191,9 @@ static void write_verbose(struct tpc_buf *out, const struct coord_daemon *daemon
     api_jw_id(out, &daemon->self.id);
     api_jw_key(out, "generation");
     api_jw_u64(out, daemon->self.generation);
-    api_jw_key(out, "in_flight");
-    api_jw_u64(out, daemon->kept_count[COORD_KEPT_UNFINISHED]);
-    api_jw_key(out, "participants");
-    api_jw_open(out, '{');
-    HASH_ITER (hh, daemon->members, member, next) {
-        if (member->registered) {
-            api_jw_key(out, member->name);
-            api_jw_str(out, member->up ? "up" : "down");
-        }
+    if (daemon->recovered) {
+        write_members_up(out, daemon);
     }
-    api_jw_close(out, '}');
     api_jw_close(out, '}');
 }
 
@@ -249,11 +256,18 @@ static bool is_new_work(struct api_request *request)
            strcmp(api_request_path(request), "/v1/decisions") != 0;
 }
 
+/* Until the log has been read there is nothing to answer from. */
+static bool is_too_early(const struct coord_daemon *daemon, struct api_request *request)
+{
+    const char *path = api_request_path(request);
+    return !daemon->recovered && strcmp(path, "/livez") != 0 && strcmp(path, "/readyz") != 0;
+}
+
 void coord_handle(void *arg, struct api_request *request)
 {
     struct coord_daemon *daemon = arg;
-    if (!daemon->recovered && strncmp(api_request_path(request), "/v1/", 4) == 0) {
-        coord_unavailable(request, "the log is being read after a start");
+    if (is_too_early(daemon, request)) {
+        coord_unavailable(request, "the log is being read after a start; nothing was started");
     } else if (daemon->draining && is_new_work(request)) {
         coord_unavailable(request, "the coordinator is shutting down; nothing was started");
     } else {
@@ -263,5 +277,9 @@ void coord_handle(void *arg, struct api_request *request)
 
 void coord_handle_admin(void *arg, struct api_request *request)
 {
-    api_route(admin_routes, arg, request);
+    if (is_too_early(arg, request)) {
+        coord_unavailable(request, "the log is being read after a start");
+    } else {
+        api_route(admin_routes, arg, request);
+    }
 }

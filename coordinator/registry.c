@@ -313,7 +313,7 @@ static void on_registered(struct wal_append *append, enum tpc_rc rc, const struc
     } else {
         write_member(&out, member);
         api_respond(registration->request, created ? 201 : 200, "application/json", &out);
-        if (!member->probing) {
+        if (!member->probing && !member->daemon->stopping) {
             probe(member);
         }
     }

@@ -92,13 +92,21 @@ void coord_waiters_ended(struct coord_xact *xact)
     }
 }
 
-void coord_waiters_drop_all(struct coord_daemon *daemon)
+/* An undecided one-phase transaction has no record, so that its id would lead to a wrong answer:
+ * the server's own, that nothing is known, has to do. */
+void coord_waiters_leave(struct coord_daemon *daemon)
 {
-    for (struct coord_xact *xact = daemon->xacts; xact != NULL; xact = xact->next) {
+    for (struct coord_xact *xact = daemon->kept[COORD_KEPT_UNFINISHED]; xact != NULL;
+         xact = xact->kept_next) {
+        bool nameless = xact->fsm->state == COORD_PREPARING || xact->fsm->state == COORD_QUERYING;
         struct coord_waiter *waiter, *next;
         DL_FOREACH_SAFE(xact->waiters, waiter, next)
         {
-            drop(waiter);
+            if (nameless && xact->fsm->one_phase) {
+                drop(waiter);
+            } else {
+                tell(waiter);
+            }
         }
     }
 }
