@@ -9,7 +9,7 @@
 #include <string.h>
 #include <strings.h>
 
-enum { KEY_MAX = 255, WAIT_MAX_S = 86400, ENDING_MS = 5 };
+enum { KEY_MAX = 255, WAIT_MAX_S = 86400, ENDING_MS = 5, PARAMS_MAX = 32766 };
 
 /* What the headers of a submit ask for. */
 struct wish {
@@ -121,6 +121,29 @@ static void wait_or_answer(struct coord_xact *xact, struct api_request *request,
     waiter->has_wait = wish->has_wait;
 }
 
+static struct api_codec_limits limits_of(const struct coord_settings *settings)
+{
+    return (struct api_codec_limits){.branches = settings->branches_max,
+                                     .statements = settings->statements_max,
+                                     .params = PARAMS_MAX,
+                                     .timeout_ms_max = settings->timeout_max_ms,
+                                     .timeout_ms_default = settings->timeout_ms};
+}
+
+/* The log does not say when an unfinished transaction may be told; the same body does. */
+static void learn_ack(struct coord_xact *xact, struct api_request *request)
+{
+    struct api_codec_limits limits = limits_of(xact->daemon->settings);
+    struct api_submit submit = {0};
+    struct api_refusal refusal = {0};
+    size_t size;
+    const char *body = api_request_body(request, &size);
+    if (api_submit_decode(body, size, &limits, &submit, &refusal) == TPC_OK) {
+        xact->ack = submit.ack;
+        api_submit_done(&submit);
+    }
+}
+
 /* True when the request has been dealt with because its key is known. */
 static bool replay(struct coord_daemon *daemon, struct api_request *request,
                    const struct wish *wish, const struct tpc_id *digest)
@@ -137,6 +160,9 @@ static bool replay(struct coord_daemon *daemon, struct api_request *request,
                             "The Idempotency-Key was used for another body",
                             "send the same body again, or choose another key for this one");
         return true;
+    }
+    if (key->xact->recovered && !key->xact->ended) {
+        learn_ack(key->xact, request);
     }
     wait_or_answer(key->xact, request, wish, true);
     return true;
@@ -225,12 +251,7 @@ static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *
 void coord_submit(void *arg, struct api_request *request, const char *const args[])
 {
     struct coord_daemon *daemon = arg;
-    const struct coord_settings *settings = daemon->settings;
-    struct api_codec_limits limits = {.branches = settings->branches_max,
-                                      .statements = settings->statements_max,
-                                      .params = 32766,
-                                      .timeout_ms_max = settings->timeout_max_ms,
-                                      .timeout_ms_default = settings->timeout_ms};
+    struct api_codec_limits limits = limits_of(daemon->settings);
     struct wish wish = {0};
     struct api_submit submit = {0};
     struct api_refusal refusal = {0};

@@ -188,7 +188,9 @@ int stage_setup(void **state)
 int stage_teardown(void **state)
 {
     struct stage *stage = *state;
-    sup_proc_stop(&stage->coord);
+    if (stage->coord.pid != 0) {
+        sup_proc_stop(&stage->coord);
+    }
     scripted_stop(&stage->east);
     scripted_stop(&stage->west);
     (void)nftw(stage->directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
@@ -230,10 +232,20 @@ void stage_start(struct stage *stage, const char *const *flags)
     wait_ready(stage);
 }
 
-void stage_restart(struct stage *stage)
+void stage_begin_restart(struct stage *stage)
 {
     start(stage, stage->url + strlen("http://"));
+}
+
+void stage_end_restart(struct stage *stage)
+{
     wait_ready(stage);
+}
+
+void stage_restart(struct stage *stage)
+{
+    stage_begin_restart(stage);
+    stage_end_restart(stage);
 }
 
 void stage_call(struct stage *stage, const char *method, const char *path, const char *body,

@@ -58,7 +58,9 @@ int stage_setup(void **state);
 int stage_teardown(void **state); /* everything stopped in good order, the directory removed */
 /* @flags: further ones, NULL-terminated, or NULL; kept for restarts. */
 void stage_start(struct stage *stage, const char *const *flags);
-void stage_restart(struct stage *stage); /* after a kill; waits until it is ready */
+void stage_restart(struct stage *stage);       /* after a kill; waits until it is ready */
+void stage_begin_restart(struct stage *stage); /* in two steps */
+void stage_end_restart(struct stage *stage);
 void stage_call(struct stage *stage, const char *method, const char *path, const char *body,
                 struct reply *reply);
 int stage_begin(struct stage *stage, const char *headers, const char *body);

@@ -458,5 +458,6 @@ int main(void)
         TEST(test_abort__undecided_is_aborted_and_decided_is_not),
         TEST(test_abort__stops_the_attempts_after_a_conflict),
     };
+    cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
