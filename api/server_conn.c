@@ -99,6 +99,7 @@ static void conn_close(struct api_server *server, void **context)
     if (conn->cut) {
         server->cut_count--;
     }
+    api_server_conn_forget(server, conn);
     DL_DELETE(server->conns, conn);
     server->stats.connections--;
     free(conn);

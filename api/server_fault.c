@@ -71,14 +71,30 @@ static bool has_received(const struct server_conn *conn, uint64_t within_ms)
            info.tcpi_last_data_recv <= within_ms;
 }
 
-static struct server_conn *find_reading(struct api_server *server)
+/* How far a request has been read when MHD refuses it so. */
+static bool fits(const struct server_conn *conn, unsigned status, bool in_body)
+{
+    const struct api_request *request = conn->request;
+    if (request != NULL && request->state != REQUEST_READING) {
+        return false;
+    }
+    switch (status) {
+    case 414:
+        return request == NULL; /* in the request line */
+    case 431:
+        return request != NULL && !request->begun; /* in the headers, or the query */
+    default:
+        return in_body == (request != NULL && request->begun);
+    }
+}
+
+static struct server_conn *find_refused(struct api_server *server, unsigned status, bool in_body)
 {
     uint64_t within_ms = api_server_clock_ms() - server->ran_before_ms + RECENT_MS;
     struct server_conn *conn, *found = NULL;
 
     DL_FOREACH (server->conns, conn) {
-        bool reads = conn->request == NULL || conn->request->state == REQUEST_READING;
-        if (!reads || !has_received(conn, within_ms)) {
+        if (!fits(conn, status, in_body) || !has_received(conn, within_ms)) {
             continue;
         }
         if (found != NULL) {
@@ -90,9 +106,8 @@ static struct server_conn *find_reading(struct api_server *server)
 }
 
 static void refuse_unread(const struct api_server *server, struct server_conn *conn,
-                          unsigned status)
+                          unsigned status, bool in_body)
 {
-    bool in_body = conn->request != NULL && conn->request->begun;
     if (status == 400) {
         refuse(conn, 400, "malformed", "Malformed request",
                in_body ? "the body is not what Transfer-Encoding: chunked asks for"
@@ -121,9 +136,11 @@ void api_server_on_log(void *cls, const char *format, va_list args)
 
     refuse_bad_lengths(server);
     if (strncmp(format, "Error processing request", 24) == 0) {
-        struct server_conn *conn = find_reading(server);
+        unsigned status = va_arg(args, unsigned);
+        bool in_body = strstr(va_arg(args, const char *), "chunk") != NULL;
+        struct server_conn *conn = find_refused(server, status, in_body);
         if (conn != NULL && !conn->refused) {
-            refuse_unread(server, conn, va_arg(args, unsigned));
+            refuse_unread(server, conn, status, in_body);
         }
     }
 }

@@ -129,6 +129,8 @@ enum MHD_Result api_server_on_access(void *cls, struct MHD_Connection *mhd, cons
                                      size_t *size, void **context);
 void api_server_on_completed(void *cls, struct MHD_Connection *mhd, void **context,
                              enum MHD_RequestTerminationCode code);
+/* @conn is at its end. MHD does not complete every request that it refused by itself. */
+void api_server_conn_forget(struct api_server *server, struct server_conn *conn);
 void api_server_spares_free(struct api_server *server);
 void api_server_describe_limit(char *out, size_t size, const struct api_server *server);
 

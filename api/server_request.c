@@ -278,6 +278,14 @@ void api_server_on_completed(void *cls, struct MHD_Connection *mhd, void **conte
     request_recycle(server, request);
 }
 
+void api_server_conn_forget(struct api_server *server, struct server_conn *conn)
+{
+    if (conn->request != NULL) {
+        request_recycle(server, conn->request);
+        conn->request = NULL;
+    }
+}
+
 /* ---- What the handler sees ---- */
 
 const char *api_request_method(const struct api_request *request)
