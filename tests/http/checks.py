@@ -1,5 +1,6 @@
 """What every test of a refusal asks: is it a problem document, and did nothing happen?"""
 
+import copy
 import os
 import unittest
 
@@ -9,7 +10,31 @@ import wire
 NOBODY = "0199c0de-7a11-7c3e-9f00-5a2b1c0d0001"
 COUNTS = ("assent_transactions_total", "assent_transactions_in_flight",
           "assent_transactions_retained", "assent_messages_total")
+# One of each type, that no member of the API takes unless by its type.
+OTHERS = {"a string": "text", "a number": 7, "a boolean": True, "null": None, "an array": [],
+          "an object": {}}
 PROGRAMS = None
+
+
+def steps(path):
+    """"a[0].b" as "a", 0, "b"."""
+    for word in path.replace("[", ".").split("."):
+        yield int(word[:-1]) if word.endswith("]") else word
+
+
+def put(document, path, value):
+    """A copy with this value there; objects are made on the way where there are none."""
+    document = copy.deepcopy(document)
+    *way, last = steps(path)
+    at = document
+    for step in way:
+        if isinstance(at, dict) and not isinstance(at.get(step), (dict, list)):
+            at[step] = {}
+        elif isinstance(at, list) and not isinstance(at[step], (dict, list)):
+            at[step] = {}
+        at = at[step]
+    at[last] = value
+    return document
 
 
 def transfer(amount=1):
@@ -39,7 +64,7 @@ class Case(unittest.TestCase):
             daemon = cls.world.daemons[name]
             status = daemon.stop()
             text = "".join(daemon.lines)
-            assert status == 0, (name, status, text[-4000:])
+            assert status == 0, (name, status, text[-8000:])
             assert "Sanitizer" not in text and "runtime error" not in text, text[-8000:]
 
     def setUp(self):

@@ -3,7 +3,6 @@
 Each refusal is a problem document with a status, a type, the member that is wrong and a sentence
 on what to do; nothing begins, and a good transaction goes through afterwards."""
 
-import copy
 import json
 import random
 import sys
@@ -13,8 +12,6 @@ import wire
 
 TRANSACTIONS = "/v1/transactions"
 MIB = 1024 * 1024
-OTHERS = {"a string": "text", "a number": 7, "a boolean": True, "null": None, "an array": [],
-          "an object": {}}
 # Each member of a submission, and the types that it may have.
 MEMBERS = {
     "label": ["a string"],
@@ -40,27 +37,6 @@ MEMBERS = {
 }
 
 
-def steps(path):
-    """"a[0].b" as "a", 0, "b"."""
-    for word in path.replace("[", ".").split("."):
-        yield int(word[:-1]) if word.endswith("]") else word
-
-
-def put(document, path, value):
-    """A copy with this value there; objects are made on the way where there are none."""
-    document = copy.deepcopy(document)
-    *way, last = steps(path)
-    at = document
-    for step in way:
-        if isinstance(at, dict) and not isinstance(at.get(step), (dict, list)):
-            at[step] = {}
-        elif isinstance(at, list) and not isinstance(at[step], (dict, list)):
-            at[step] = {}
-        at = at[step]
-    at[last] = value
-    return document
-
-
 class Submissions(checks.Case):
     def submit(self, body, headers=None):
         return self.connection.ask("POST", TRANSACTIONS, body, headers)
@@ -82,7 +58,7 @@ class Submissions(checks.Case):
 
     def param(self, value, field="", words=None):
         path = "branches[0].statements[0].params[0]"
-        return self.invalid(put(checks.transfer(), path, value), path + field, words)
+        return self.invalid(checks.put(checks.transfer(), path, value), path + field, words)
 
     # ---- No JSON ----
 
@@ -151,7 +127,7 @@ class Submissions(checks.Case):
     def test_mutated(self):
         """One byte after another made another: understood or not, it is never harmful."""
         generator = random.Random(11)
-        whole = json.dumps(put(checks.transfer(), "branches[0].participant", "nobody")).encode()
+        whole = json.dumps(checks.put(checks.transfer(), "branches[0].participant", "nobody")).encode()
         for _ in range(600):
             body = bytearray(whole)
             for _ in range(generator.randint(1, 4)):
@@ -186,10 +162,10 @@ class Submissions(checks.Case):
 
     def test_wrong_types_at_every_level(self):
         for path, allowed in MEMBERS.items():
-            for name, value in OTHERS.items():
+            for name, value in checks.OTHERS.items():
                 if name not in allowed:
                     with self.subTest(path=path, type=name):
-                        self.invalid(put(checks.transfer(), path, value), path, "must be")
+                        self.invalid(checks.put(checks.transfer(), path, value), path, "must be")
 
     def test_no_object_at_the_top(self):
         for value in ([], "text", 7, True, None, [checks.transfer()]):
@@ -199,7 +175,7 @@ class Submissions(checks.Case):
         for path in ("branches", "branches[0].participant", "branches[0].statements",
                      "branches[0].statements[0].sql", "branches[0].statements[0].expect.rows"):
             document = checks.transfer()
-            *way, last = steps(path)
+            *way, last = checks.steps(path)
             at = document
             for step in way:
                 at = at[step]
@@ -216,11 +192,11 @@ class Submissions(checks.Case):
                            ("something else entirely", None), ("", None), ("BRANCHES", None)):
             document = checks.transfer()
             if ".rows." in path:
-                document = put(document, "branches[0].statements[0].expect.rows", {"min": 1})
+                document = checks.put(document, "branches[0].statements[0].expect.rows", {"min": 1})
             if "int46" in path:
-                document = put(document, "branches[0].statements[0].params[0]", {})
+                document = checks.put(document, "branches[0].statements[0].params[0]", {})
             with self.subTest(path=path):
-                found = self.invalid(put(document, path, 1) if path else dict(document, **{"": 1}),
+                found = self.invalid(checks.put(document, path, 1) if path else dict(document, **{"": 1}),
                                      path or None, "is no known member")
                 if near:
                     self.assertIn('did you mean "%s"?' % near, found["detail"])
@@ -250,9 +226,9 @@ class Submissions(checks.Case):
                 (at + "expect.rows.min", -1)):
             document = checks.transfer()
             if path.endswith(".min"):
-                document = put(document, at + "expect.rows", {"max": 1})
+                document = checks.put(document, at + "expect.rows", {"max": 1})
             with self.subTest(path=path, value=str(value)[:60]):
-                self.invalid(put(document, path, value), path)
+                self.invalid(checks.put(document, path, value), path)
 
     def test_numbers_that_a_double_cannot_hold(self):
         for value in (b"9007199254740993", b"-9007199254740993", b"9007199254740992",
@@ -281,11 +257,11 @@ class Submissions(checks.Case):
 
     def test_unknown_participant(self):
         for name in ("north", "East", "east.", "x" * 64):
-            self.invalid(put(checks.transfer(), "branches[1].participant", name),
+            self.invalid(checks.put(checks.transfer(), "branches[1].participant", name),
                          "branches[1].participant", "PUT /v1/participants/")
 
     def test_the_same_participant_twice(self):
-        self.invalid(put(checks.transfer(), "branches[1].participant", "east"),
+        self.invalid(checks.put(checks.transfer(), "branches[1].participant", "east"),
                      "branches[1].participant", "branches[0] already")
 
     # ---- Headers ----
@@ -319,7 +295,7 @@ class Keys(checks.Case):
     def test_a_refused_body_does_not_use_its_key(self):
         key = {"Idempotency-Key": "order-18"}
         for body, status in ((b"{", 400), (b"{}", 422),
-                             (put(checks.transfer(), "branches[0].participant", "north"), 422)):
+                             (checks.put(checks.transfer(), "branches[0].participant", "north"), 422)):
             self.assertEqual(wire.ask(self.url, "POST", TRANSACTIONS, body, key).status, status)
         first = wire.ask(self.url, "POST", TRANSACTIONS, checks.transfer(), key)
         self.assertEqual(first.status, 201)
@@ -460,19 +436,19 @@ class Requests(checks.Case):
                      "coordinator.generation", "gtids"):
             for value in (None, True, "x", -1, 1.5, {}, ["x"]):
                 with self.subTest(path=path, value=value):
-                    answer = self.ask("POST", "/v1/decisions", put(good, path, value))
+                    answer = self.ask("POST", "/v1/decisions", checks.put(good, path, value))
                     field = path
                     if path == "coordinator" and value == {}:
                         field = "coordinator.id"
                     elif path == "gtids" and value == ["x"]:
                         field = "gtids[0]"
                     self.problem(answer, 422, "invalid", field)
-        self.problem(self.ask("POST", "/v1/decisions", put(good, "gtids", [checks.NOBODY] * 10001)),
+        self.problem(self.ask("POST", "/v1/decisions", checks.put(good, "gtids", [checks.NOBODY] * 10001)),
                      422, "invalid", "gtids")
-        self.problem(self.ask("POST", "/v1/decisions", put(good, "more", 1)), 422, "invalid",
+        self.problem(self.ask("POST", "/v1/decisions", checks.put(good, "more", 1)), 422, "invalid",
                      "more")
         self.problem(self.ask("POST", "/v1/decisions", b"\xff"), 400, "malformed")
-        self.problem(self.ask("POST", "/v1/decisions", put(good, "coordinator.id", checks.NOBODY)),
+        self.problem(self.ask("POST", "/v1/decisions", checks.put(good, "coordinator.id", checks.NOBODY)),
                      409, "wrong-coordinator")
 
 
@@ -542,6 +518,28 @@ class Framing(checks.Case):
                      "too-large", "URL")
         self.refused(b"GET /livez?" + b"x" * 200000 + b" HTTP/1.1\r\n" + self.HOST + b"\r\n", 414,
                      "too-large", "URL")
+
+    def test_others_are_not_taken_for_the_one_that_is_refused(self):
+        others = [wire.Connection(self.url) for _ in range(6)]
+        for other in others:
+            self.addCleanup(other.__exit__)
+            self.assertEqual(other.ask("GET", "/livez").status, 200)
+        others[0].send(self.GET[:7])
+        others[1].send(self.GET + b"A: b")
+        for data, status in (
+                (self.GET + self.HOST + b"A: " + b"x" * 200000 + b"\r\n\r\n", 431),
+                (b"GET /" + b"x" * 200000 + b" HTTP/1.1\r\n" + self.HOST + b"\r\n", 414),
+                (self.GET + self.HOST + b"no colon\r\n\r\n", 400),
+                (b"nonsense\r\n\r\n", 400)):
+            for _ in range(5):
+                answer = wire.raw(self.url, data)
+                self.assertTrue(answer is None or answer.status == status, answer)
+        others[0].send(self.GET[7:] + self.HOST + b"\r\n")
+        others[1].send(b"\r\n" + self.HOST + b"\r\n")
+        for other in others[2:]:
+            other.send(self.GET + self.HOST + b"\r\n")
+        for other in others:
+            self.assertEqual(other.receive().status, 200)
 
     def test_many_headers_that_fit(self):
         many = b"".join(b"A%d: x\r\n" % i for i in range(300))
