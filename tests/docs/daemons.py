@@ -50,6 +50,12 @@ class Daemon:
         return self.process.returncode
 
 
+def run(*words):
+    """A command to its end."""
+    return subprocess.run(words, timeout=2 * BOUND_S, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8")
+
+
 def ask(method, url, body=None, headers=None):
     """(status, headers, body) of one request; the body is bytes."""
     if body is not None and not isinstance(body, bytes):
