@@ -57,7 +57,11 @@ struct part_job {
     /* On the loop thread, from poll. The job may be freed or reused. */
     void (*done)(struct part_job *job);
     void *user;
-    struct part_job *next; /* the resource's */
+    /* The resource's */
+    struct part_job *next;
+    uint32_t slice_ms;      /* how long it may hold up others before it is begun anew */
+    uint64_t not_before_ms; /* when it may be: others have their turn until then */
+    bool writes;            /* it was tried as a branch of queries, and is none */
 };
 
 struct part_resource;

@@ -180,6 +180,20 @@ static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *
     }
 }
 
+/* It was stopped because it held others up. They have as long as it had; then it has twice as
+ * long, up to a share of the time that it has left. */
+static void try_again_later(struct part_sqlite *sqlite, struct part_job *job)
+{
+    uint64_t now_ms = tpc_clock_mono_ms();
+    uint64_t left_ms = job->deadline_ms > now_ms ? job->deadline_ms - now_ms : UINT32_MAX;
+    job->not_before_ms = now_ms + job->slice_ms;
+    if (job->slice_ms < left_ms / 8) {
+        job->slice_ms *= 2;
+    }
+    job->next = sqlite->again;
+    sqlite->again = job;
+}
+
 static void capture_entry(struct part_sqlite *sqlite, struct part_branch_entry *entry,
                           struct part_job *job)
 {
@@ -189,6 +203,11 @@ static void capture_entry(struct part_sqlite *sqlite, struct part_branch_entry *
         return;
     }
     part_capture_run(sqlite, job);
+    if (capture->preempted) {
+        part_branch_drop(sqlite, entry);
+        try_again_later(sqlite, job);
+        return;
+    }
     if (tpc_fp_hit(sqlite->options.failpoints.captured)) {
         part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR, "disk I/O error (failpoint)");
     }

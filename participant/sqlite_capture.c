@@ -142,6 +142,16 @@ static void on_preupdate(void *arg, sqlite3 *db, int operation, const char *data
     }
 }
 
+/* Others wait, and it has had its slice. */
+static bool is_preempted(struct part_sqlite *sqlite, uint64_t now_ms)
+{
+    struct part_capture *capture = &sqlite->capture;
+    capture->preempted = sqlite->reader_stops == NULL &&
+                         now_ms - capture->began_ms >= capture->job->slice_ms &&
+                         atomic_load_explicit(&sqlite->urgent, memory_order_relaxed);
+    return capture->preempted;
+}
+
 /* Ends a statement that runs beyond the branch's time. */
 static int on_progress(void *arg)
 {
@@ -150,8 +160,11 @@ static int on_progress(void *arg)
     if (job == NULL || sqlite->capture.looks_away) {
         return 0;
     }
+    uint64_t now_ms = tpc_clock_mono_ms();
     return atomic_load_explicit(&job->cancelled, memory_order_relaxed) ||
-           (job->deadline_ms != 0 && tpc_clock_mono_ms() >= job->deadline_ms);
+           (job->deadline_ms != 0 && now_ms >= job->deadline_ms) ||
+           (sqlite->reader_stops != NULL && atomic_load(sqlite->reader_stops)) ||
+           is_preempted(sqlite, now_ms);
 }
 
 void part_capture_init(struct part_sqlite *sqlite)
@@ -172,7 +185,9 @@ static void refuse_by_code(struct part_sqlite *sqlite, int rc)
         part_refuse(&capture->refusal, API_CAUSE_CONSTRAINT, "%s", words);
         return;
     case SQLITE_INTERRUPT:
-        if (atomic_load(&job->cancelled)) {
+        if (capture->preempted) {
+            part_refuse(&capture->refusal, API_CAUSE_CONFLICT, "held up others");
+        } else if (atomic_load(&job->cancelled)) {
             part_refuse(&capture->refusal, API_CAUSE_CLIENT_ABORT,
                         "the branch was aborted while its statement ran");
         } else {
@@ -375,7 +390,8 @@ static void begin(struct part_capture *capture, struct part_job *job)
     HASH_CLEAR(hh, capture->by_row);
     part_arena_reset(&capture->arena);
     capture->first = capture->last = NULL;
-    capture->wrote = false;
+    capture->wrote = capture->preempted = false;
+    capture->began_ms = tpc_clock_mono_ms();
     capture->lock_count = 0;
     capture->refusal = (struct part_refusal){.statement = -1};
     capture->job = job;
@@ -407,6 +423,24 @@ void part_capture_run(struct part_sqlite *sqlite, struct part_job *job)
     if (capture->refusal.code == API_CAUSE_NONE && part_lockset_build(capture) != TPC_OK) {
         out_of_memory(capture);
     }
+    if (capture->refusal.code != API_CAUSE_NONE) {
+        tpc_buf_clear(&job->results);
+    }
+}
+
+void part_capture_read(struct part_sqlite *reader, struct part_job *job)
+{
+    struct part_capture *capture = &reader->capture;
+    begin(capture, job);
+    reader->stmts.met_write = false;
+    int rc = part_write_exec(reader, PART_OWN_BEGIN_READ);
+    if (rc != SQLITE_OK) {
+        refuse_by_code(reader, rc);
+    } else {
+        (void)run_statements(reader);
+    }
+    capture->job = NULL;
+    part_write_rollback(reader);
     if (capture->refusal.code != API_CAUSE_NONE) {
         tpc_buf_clear(&job->results);
     }

@@ -47,6 +47,7 @@ struct part_stmts {
     struct part_stmt *kept;       /* least recently used first */
     struct part_stmt *authorizes; /* whose compilation is being judged; NULL: one of our own */
     struct part_refusal *refusal; /* where the judgement goes */
+    bool met_write;               /* a reader was given a statement that writes */
 };
 
 struct part_sqlite;
@@ -58,6 +59,7 @@ struct part_stmt *part_stmts_get(struct part_sqlite *sqlite, const char *sql,
                                  struct part_refusal *refusal);
 /* Drop all, e.g. because the schema changed. */
 void part_stmts_forget(struct part_sqlite *sqlite);
+const char *part_stmts_skip_blank(const char *sql); /* past white space and comments */
 /* May rows of @table be written? If not, the reason is in @refusal. */
 bool part_stmts_may_write(const struct part_table *table, struct part_refusal *refusal);
 
@@ -82,6 +84,8 @@ struct part_capture {
     struct part_lock *locks;
     size_t lock_count, lock_capacity;
     struct part_refusal refusal;
+    uint64_t began_ms;
+    bool preempted; /* stopped because it held others up: nothing was found out */
 };
 
 /* Install the hooks. */
@@ -90,6 +94,8 @@ void part_capture_init(struct part_sqlite *sqlite);
  * job, changes and locks in sqlite->capture until the next call; or sqlite->capture.refusal is
  * set. The write transaction may be gone afterwards (sqlite3_get_autocommit). */
 void part_capture_run(struct part_sqlite *sqlite, struct part_job *job);
+/* Run the job's statements on a snapshot, by a reader. */
+void part_capture_read(struct part_sqlite *reader, struct part_job *job);
 void part_capture_done(struct part_sqlite *sqlite);
 
 /* ---- sqlite_lockset.c: what a capture must lock so that it still applies later ---- */
@@ -184,6 +190,7 @@ TPC_NODISCARD enum tpc_rc part_sqlite_preflight(struct part_sqlite *sqlite, stru
 
 enum part_own_stmt {
     PART_OWN_BEGIN,
+    PART_OWN_BEGIN_READ,
     PART_OWN_COMMIT,
     PART_OWN_ROLLBACK,
     PART_OWN_SAVEPOINT,
@@ -258,7 +265,23 @@ void part_commit_one_phase(struct part_sqlite *sqlite);
 /* Remove the markers in sqlite->forgotten in a transaction of their own. */
 void part_commit_forgotten(struct part_sqlite *sqlite);
 
-/* ---- sqlite_resource.c: the thread and its queue ---- */
+/* ---- sqlite_readers.c: branches of queries, each on a thread and a connection of its own, so that
+ * a slow one holds nobody up. Not for serializable ones: those lock. ---- */
+
+struct part_readers;
+
+TPC_NODISCARD enum tpc_rc part_readers_new(struct part_sqlite *sqlite);
+/* Loop thread. True: the job is a reader's, which ends it or submits it anew (job->writes). */
+bool part_readers_take(struct part_readers *readers, struct part_job *job);
+/* Stops what runs; all jobs end refused. */
+void part_readers_free(struct part_readers *readers);
+
+/* ---- sqlite_turn.c: the adapter thread ---- */
+
+void *part_turn_run(void *sqlite);
+void part_turn_refuse_all(struct part_sqlite *sqlite, struct part_job *jobs);
+
+/* ---- sqlite_resource.c: the interface ---- */
 
 struct part_sqlite {
     struct part_resource base;
@@ -277,12 +300,19 @@ struct part_sqlite {
     size_t prepared, waiting;
     bool released; /* some locks went since the queue was looked through */
     struct part_branch_entry *one_phase;
+    struct part_job *again;   /* preempted captures, to be begun anew */
     struct tpc_id *forgotten; /* markers to be removed along with the next commit */
     size_t forgotten_count, forgotten_capacity;
     struct part_resource_stats counts;
 
+    /* A reader is one of these too, with little but a connection. */
+    const atomic_bool *reader_stops; /* NULL: the adapter itself */
+    struct part_readers *readers;
+
     pthread_t thread;
     bool started;
+    atomic_bool urgent; /* something was submitted since the queue was taken */
+    atomic_ullong reads;
     pthread_mutex_t mutex; /* of the members below */
     pthread_cond_t changed;
     struct part_job *queue, *queue_last; /* submitted */
@@ -293,7 +323,13 @@ struct part_sqlite {
     struct part_resource_stats stats;
 };
 
-/* Hand a job back; the adapter thread's, any outcome. */
+void part_sqlite_append(struct part_job **first, struct part_job **last, struct part_job *job);
+/* Put it in the queue; any thread. */
+void part_sqlite_submit(struct part_sqlite *sqlite, struct part_job *job);
+/* A resource or a reader with all its parts empty, for the file @path; NULL: no memory. */
+struct part_sqlite *part_sqlite_new(const struct part_resource_options *options, const char *path);
+void part_sqlite_free(struct part_sqlite *sqlite);
+/* Hand a job back, with any outcome; any thread that has it. */
 void part_sqlite_end(struct part_sqlite *sqlite, struct part_job *job,
                      enum part_job_outcome outcome);
 void part_sqlite_end_refused(struct part_sqlite *sqlite, struct part_job *job,

@@ -74,6 +74,10 @@ static int judge_write(struct part_sqlite *sqlite, int action, const char *name,
                        const char *database)
 {
     struct part_refusal *refusal = sqlite->stmts.refusal;
+    if (sqlite->reader_stops != NULL) {
+        sqlite->stmts.met_write = true;
+        return SQLITE_DENY;
+    }
     if (is_schema_table(name)) {
         refuse_ddl(refusal);
         return SQLITE_DENY;
@@ -193,8 +197,7 @@ void part_stmts_forget(struct part_sqlite *sqlite)
     }
 }
 
-/* Past white space and comments. */
-static const char *skip_blank(const char *sql)
+const char *part_stmts_skip_blank(const char *sql)
 {
     for (;;) {
         if (isspace((unsigned char)*sql)) {
@@ -213,7 +216,7 @@ static const char *skip_blank(const char *sql)
 static bool compile(struct part_sqlite *sqlite, struct part_stmt *stmt,
                     struct part_refusal *refusal)
 {
-    const char *start = skip_blank(stmt->sql), *tail = NULL;
+    const char *start = part_stmts_skip_blank(stmt->sql), *tail = NULL;
     /* It is asked about only while it runs, and then fails for being in a transaction. */
     if (strncasecmp(start, "VACUUM", 6) == 0 && !isalnum((unsigned char)start[6])) {
         part_refuse(refusal, API_CAUSE_NOT_SUPPORTED, "VACUUM cannot run inside a transaction");
@@ -230,7 +233,7 @@ static bool compile(struct part_sqlite *sqlite, struct part_stmt *stmt,
         part_refuse(refusal, API_CAUSE_SQL_ERROR, "there is no statement in this text");
         return false;
     }
-    for (tail = skip_blank(tail); *tail == ';'; tail = skip_blank(tail)) {
+    for (tail = part_stmts_skip_blank(tail); *tail == ';'; tail = part_stmts_skip_blank(tail)) {
         tail++;
     }
     if (*tail != '\0') {

@@ -6,6 +6,7 @@
 
 static const char *const own_sql[PART_OWN_COUNT] = {
     [PART_OWN_BEGIN] = "BEGIN IMMEDIATE",
+    [PART_OWN_BEGIN_READ] = "BEGIN",
     [PART_OWN_COMMIT] = "COMMIT",
     [PART_OWN_ROLLBACK] = "ROLLBACK",
     [PART_OWN_SAVEPOINT] = "SAVEPOINT assent_branch",

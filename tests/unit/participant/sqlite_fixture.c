@@ -219,6 +219,11 @@ void fx_refused(struct fx *fx, const char *sql, enum api_cause_code code, const 
     fx_free(job);
 }
 
+void fx_barrier(struct fx *fx)
+{
+    fx_refused(fx, "BEGIN", API_CAUSE_NOT_SUPPORTED, "transaction control");
+}
+
 /* ---- The other program ---- */
 
 int fx_exec(struct fx *fx, const char *sql)

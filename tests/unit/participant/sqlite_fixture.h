@@ -47,6 +47,8 @@ struct part_job *fx_prepare(struct fx *fx, unsigned number, const char *const *s
     fx_prepare((fx), (number), (const char *const[]){__VA_ARGS__, NULL})
 /* The outcome alone. */
 enum part_job_outcome fx_vote(struct fx *fx, unsigned number, const char *sql);
+/* What was submitted before has been captured, or waits for locks. */
+void fx_barrier(struct fx *fx);
 enum part_job_outcome fx_end(struct fx *fx, enum part_job_kind kind, unsigned number);
 /* A refused branch: its cause and words. */
 void fx_refused(struct fx *fx, const char *sql, enum api_cause_code code, const char *words);

@@ -69,7 +69,7 @@ static void test_commit__a_group_is_one_transaction(void **state)
     }
     assert_int_equal(fx_number(&fx, SUM), 103);
     struct part_resource_stats stats;
-    assert_int_equal(fx_vote(&fx, 9, "SELECT 1"), PART_JOB_READ_ONLY);
+    fx_barrier(&fx);
     fx.resource->ops->stats(fx.resource, &stats);
     assert_int_equal(stats.commits, 3);
     assert_true(stats.commit_groups <= 3);
@@ -253,7 +253,9 @@ static void test_others__a_long_write_makes_captures_and_commits_wait_and_fail_s
     fx_free(job);
     fx_must(&fx, "BEGIN IMMEDIATE; UPDATE accounts SET balance = 22 WHERE id = 2");
     fx_start(&fx);
-    fx_refused(&fx, "SELECT 1", API_CAUSE_CONFLICT, "another program is writing");
+    assert_int_equal(fx_vote(&fx, 7, "SELECT 1"), PART_JOB_READ_ONLY);
+    fx_refused(&fx, "DELETE FROM accounts WHERE id = 4", API_CAUSE_CONFLICT,
+               "another program is writing");
     assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_RETRY);
     fx_must(&fx, "COMMIT");
     assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_COMMITTED);

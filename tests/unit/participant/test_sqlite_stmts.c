@@ -219,6 +219,61 @@ static void test_stmts__a_runaway_ends_when_cancelled(void **state)
     fx_done(&fx);
 }
 
+static void test_stmts__a_slow_query_holds_nobody_up(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, SCHEMA);
+    struct part_job *slow[3], *late[2];
+    for (unsigned i = 0; i < 3; i++) {
+        slow[i] = fx_job(PART_JOB_PREPARE, 100 + i);
+        (void)fx_add(slow[i], ENDLESS);
+        fx_submit(&fx, slow[i]);
+    }
+    assert_int_equal(fx_vote(&fx, 1, "SELECT count(*) FROM t"), PART_JOB_READ_ONLY);
+    assert_int_equal(fx_vote(&fx, 2, "WITH w(x) AS (SELECT 1) UPDATE t SET v = 3"), PART_JOB_READY);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_COMMITTED);
+    for (unsigned i = 0; i < 2; i++) { /* more than there are readers */
+        late[i] = fx_job(PART_JOB_PREPARE, 200 + i);
+        (void)fx_add(late[i], i == 0 ? ENDLESS : "SELECT sum(v) FROM t");
+        fx_submit(&fx, late[i]);
+    }
+    for (unsigned i = 0; i < 3; i++) {
+        assert_false(fx_is_done(&fx, slow[i]));
+        fx.resource->ops->cancel(fx.resource, slow[i]);
+        assert_int_equal(fx_wait(&fx, slow[i]), PART_JOB_REFUSED);
+        fx_free(slow[i]);
+    }
+    assert_int_equal(fx_wait(&fx, late[1]), PART_JOB_READ_ONLY);
+    assert_non_null(strstr(late[1]->results.data, "[[9]]"));
+    fx_close(&fx);
+    assert_int_equal(late[0]->outcome, PART_JOB_REFUSED);
+    fx_free(late[0]);
+    fx_free(late[1]);
+    fx_done(&fx);
+}
+
+static void test_stmts__a_slow_change_is_begun_anew_rather_than_hold_others_up(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, SCHEMA);
+    struct part_job *slow = fx_job(PART_JOB_PREPARE, 100);
+    slow->deadline_ms = tpc_clock_mono_ms() + 20000;
+    (void)fx_add(slow, "UPDATE t SET v = (" ENDLESS ") WHERE id = 1");
+    fx_submit(&fx, slow);
+    for (unsigned i = 1; i < 5; i++) {
+        assert_int_equal(fx_vote(&fx, i, "UPDATE t SET v = 3 WHERE id = 2"), PART_JOB_READY);
+        assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, i), PART_JOB_COMMITTED);
+    }
+    assert_false(fx_is_done(&fx, slow));
+    fx.resource->ops->cancel(fx.resource, slow);
+    assert_int_equal(fx_wait(&fx, slow), PART_JOB_REFUSED);
+    assert_int_equal(slow->cause.code, API_CAUSE_CLIENT_ABORT);
+    fx_free(slow);
+    fx_done(&fx);
+}
+
 static void test_stmts__branches_see_no_trace_of_each_other(void **state)
 {
     (void)state;
@@ -296,6 +351,8 @@ int main(void)
         cmocka_unit_test(test_stmts__results_have_a_limit),
         cmocka_unit_test(test_stmts__a_runaway_ends_with_the_deadline),
         cmocka_unit_test(test_stmts__a_runaway_ends_when_cancelled),
+        cmocka_unit_test(test_stmts__a_slow_query_holds_nobody_up),
+        cmocka_unit_test(test_stmts__a_slow_change_is_begun_anew_rather_than_hold_others_up),
         cmocka_unit_test(test_stmts__branches_see_no_trace_of_each_other),
         cmocka_unit_test(test_stmts__more_texts_than_are_kept),
         cmocka_unit_test(test_stmts__another_schema_is_noticed),
