@@ -86,7 +86,7 @@ void sup_world_init(struct sup_world *world, const struct sup_world_options *opt
         struct sup_daemon *agent = &world->agents[i];
         init_daemon(world, agent, names[i], options->agent_flags);
         (void)snprintf(agent->db_path, sizeof agent->db_path, "%.200s/%s.db", world->directory,
-                       agent->name);
+                       names[i]);
         make_bank(agent);
     }
 }
