@@ -9,6 +9,7 @@
 #include <string.h>
 
 #define KEPT_MAX 64 /* statements a table */
+#define GROUP    64 /* terms of a condition between parentheses */
 
 /* The same operation on the same columns, comparing the same ones. */
 struct part_kept {
@@ -65,20 +66,30 @@ static void write_insert(struct tpc_buf *sql, const struct part_table *table,
     tpc_buf_adds(sql, ")");
 }
 
+static void write_glue(struct tpc_buf *sql, size_t terms)
+{
+    if (terms > 0) {
+        tpc_buf_adds(sql, terms % GROUP == 0 ? ") AND (" : " AND ");
+    }
+}
+
+/* In groups, since SQLite takes a chain of more than 1000 for too deep. */
 static void write_where(struct tpc_buf *sql, const struct part_table *table, const uint16_t *shape,
                         size_t count, bool with_key)
 {
-    const char *glue = " WHERE ";
+    size_t terms = 0;
+    tpc_buf_adds(sql, " WHERE (");
     for (size_t i = 0; with_key && i < table->primary.count; i++) {
-        tpc_buf_addf(sql, "%s%s = ?", glue, table->columns[table->primary.columns[i]].quoted);
-        glue = " AND ";
+        write_glue(sql, terms++);
+        tpc_buf_addf(sql, "%s = ?", table->columns[table->primary.columns[i]].quoted);
     }
     for (size_t i = 0; i < count; i++) {
         if ((shape[i] & COMPARE) != 0) {
-            tpc_buf_addf(sql, "%s%s IS ?", glue, table->columns[shape[i] & ~COMPARE].quoted);
-            glue = " AND ";
+            write_glue(sql, terms++);
+            tpc_buf_addf(sql, "%s IS ?", table->columns[shape[i] & ~COMPARE].quoted);
         }
     }
+    tpc_buf_adds(sql, ")");
 }
 
 static void write_sql(struct tpc_buf *sql, const struct apply *apply,

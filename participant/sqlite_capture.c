@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define CHANGES_MAX_BYTES (64u << 20)
+#define EXACT_REAL        9007199254740992.0 /* integers are exact in a REAL below this */
 #define OPS_BETWEEN_LOOKS 500 /* virtual machine instructions between two calls of on_progress */
 
 /* ---- Rows, as they change ---- */
@@ -19,17 +20,32 @@ static bool out_of_memory(struct part_capture *capture)
 
 typedef int read_value_fn(sqlite3 *db, int column, sqlite3_value **out);
 
+/* What SQLite shows of an old value may not be what is there. */
+static bool shows_truly(const struct part_column *column, const struct part_cell *cell)
+{
+    if (cell->type == PART_CELL_NULL) {
+        return !column->has_default;
+    }
+    return cell->type != PART_CELL_REAL || !column->shows_real ||
+           (cell->real > -EXACT_REAL && cell->real < EXACT_REAL);
+}
+
 static const struct part_cell *copy_row(struct part_sqlite *sqlite, const struct part_table *table,
-                                        read_value_fn *read_value)
+                                        int operation, bool old)
 {
     struct part_capture *capture = &sqlite->capture;
+    read_value_fn *read_value = old ? sqlite3_preupdate_old : sqlite3_preupdate_new;
+    bool by_number = table->without_rowid && (old || operation == SQLITE_INSERT);
     struct part_cell *row =
         part_arena_alloc(&capture->arena, (table->column_count + 1) * sizeof(*row));
     for (size_t i = 0; row != NULL && i < table->column_count; i++) {
+        const struct part_column *column = &table->columns[i];
         sqlite3_value *value = NULL;
-        if (read_value(sqlite->db, (int)i, &value) != SQLITE_OK ||
+        if (read_value(sqlite->db, by_number ? column->number : (int)i, &value) != SQLITE_OK ||
             part_cell_copy(&capture->arena, value, &row[i]) != TPC_OK) {
             row = NULL;
+        } else if (old && !shows_truly(column, &row[i])) {
+            row[i] = (struct part_cell){.type = PART_CELL_ANY};
         }
     }
     if (row == NULL) {
@@ -42,6 +58,13 @@ static bool key_is_whole(struct part_capture *capture, const struct part_table *
                          const struct part_cell *row)
 {
     for (size_t i = 0; i < table->primary.count; i++) {
+        if (row[table->primary.columns[i]].type == PART_CELL_ANY) {
+            part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
+                        "SQLite does not show all digits of the primary key (%s) of a row of table "
+                        "%s: declare it before columns of type REAL",
+                        table->columns[table->primary.columns[i]].name, table->name);
+            return false;
+        }
         if (row[table->primary.columns[i]].type == PART_CELL_NULL) {
             part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
                         "a row of table %s has NULL in its primary key (%s): it cannot be told "
@@ -115,12 +138,10 @@ static bool note_change(struct part_sqlite *sqlite, int operation, const char *t
         return false;
     }
     const struct part_cell *before = NULL, *after = NULL;
-    if (operation != SQLITE_INSERT &&
-        (before = copy_row(sqlite, table, sqlite3_preupdate_old)) == NULL) {
+    if (operation != SQLITE_INSERT && (before = copy_row(sqlite, table, operation, true)) == NULL) {
         return false;
     }
-    if (operation != SQLITE_DELETE &&
-        (after = copy_row(sqlite, table, sqlite3_preupdate_new)) == NULL) {
+    if (operation != SQLITE_DELETE && (after = copy_row(sqlite, table, operation, false)) == NULL) {
         return false;
     }
     return note_rows(capture, table, before, after);

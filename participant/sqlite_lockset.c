@@ -51,6 +51,17 @@ enum tpc_rc part_lockset_row(const struct part_table *table, const struct part_c
     return value_name(&table->id, &table->primary, row, out);
 }
 
+/* SQLite does not show all of it. */
+static bool has_any(const struct part_key *key, const struct part_cell *row)
+{
+    for (size_t i = 0; i < key->count; i++) {
+        if (row[key->columns[i]].type == PART_CELL_ANY) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static bool has_null(const struct part_key *key, const struct part_cell *row)
 {
     for (size_t i = 0; i < key->count; i++) {
@@ -61,8 +72,12 @@ static bool has_null(const struct part_key *key, const struct part_cell *row)
     return false;
 }
 
+/* For sure. */
 static bool same(const struct part_key *key, const struct part_cell *a, const struct part_cell *b)
 {
+    if (key->unseen) {
+        return false;
+    }
     for (size_t i = 0; i < key->count; i++) {
         if (!part_cell_equal(&a[key->columns[i]], &b[key->columns[i]])) {
             return false;
@@ -75,7 +90,7 @@ static bool same(const struct part_key *key, const struct part_cell *a, const st
 static enum tpc_rc lock_value(struct part_capture *capture, const struct part_key *key,
                               const struct part_cell *row, uint8_t mode)
 {
-    if (key->coarse) {
+    if (key->coarse || has_any(key, row)) {
         return part_lockset_add(capture, &key->space, mode);
     }
     if (has_null(key, row)) {

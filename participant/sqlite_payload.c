@@ -9,8 +9,9 @@
  *        UPDATE  u16 key count, cells of the primary key before;
  *                u16 count, count × (u16 column, cell before, cell after)
  *
- * Generated columns are left out, and a cell before is "any" where SQLite cannot show it: the old
- * value of a column that was added with a default. Cells are as part_cell_encode writes them. */
+ * Generated columns are left out, and a cell before is "any" where SQLite does not show it truly,
+ * as with the old value of a column that was added with a default. Cells are as part_cell_encode
+ * writes them. */
 #include "participant/sqlite_internal.h"
 
 #include <string.h>
@@ -69,14 +70,6 @@ static size_t number_of(struct table_list *list, const struct part_table *table)
     return list->count++;
 }
 
-static void write_before(struct tpc_buf *out, const struct part_column *column,
-                         const struct part_cell *cell)
-{
-    static const struct part_cell any = {.type = PART_CELL_ANY};
-    bool shown = cell->type != PART_CELL_NULL || !column->has_default;
-    part_cell_encode(out, shown ? cell : &any);
-}
-
 static void write_row(struct tpc_buf *out, const struct part_change *change, bool after)
 {
     const struct part_table *table = change->table;
@@ -88,11 +81,7 @@ static void write_row(struct tpc_buf *out, const struct part_change *change, boo
         }
         count++;
         add_u16(out, i);
-        if (after) {
-            part_cell_encode(out, &change->after[i]);
-        } else {
-            write_before(out, &table->columns[i], &change->before[i]);
-        }
+        part_cell_encode(out, after ? &change->after[i] : &change->before[i]);
     }
     set_u16(out, count_at, count);
 }
@@ -111,7 +100,7 @@ static void write_update(struct tpc_buf *out, const struct part_change *change)
             !part_cell_equal(&change->before[i], &change->after[i])) {
             count++;
             add_u16(out, i);
-            write_before(out, &table->columns[i], &change->before[i]);
+            part_cell_encode(out, &change->before[i]);
             part_cell_encode(out, &change->after[i]);
         }
     }

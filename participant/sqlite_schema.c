@@ -15,7 +15,7 @@
 /* A key under construction, while rows of a PRAGMA go by. */
 struct draft {
     char number[16]; /* of the index or the foreign key; "": none begun */
-    bool primary, partial, coarse, broken, integer;
+    bool primary, partial, coarse, unseen, broken, integer;
     size_t count;
     uint16_t columns[COLUMNS_MAX], parent_columns[COLUMNS_MAX];
     enum part_collation collations[COLUMNS_MAX];
@@ -28,6 +28,7 @@ struct load {
     struct part_table *table;
     struct part_table *parent;
     uint16_t column_by_cid[COLUMNS_MAX];
+    bool real_by_cid[COLUMNS_MAX];
     size_t cid_count;
     struct draft draft;
 };
@@ -105,6 +106,14 @@ enum part_affinity part_affinity_of(const char *declared_type)
                                                                                : PART_AFF_NUMERIC;
 }
 
+static bool is_real(const char *declared_type)
+{
+    return part_affinity_of(declared_type) == PART_AFF_NUMERIC &&
+           strcasestr(declared_type, "INT") == NULL &&
+           (strcasestr(declared_type, "REAL") != NULL ||
+            strcasestr(declared_type, "FLOA") != NULL || strcasestr(declared_type, "DOUB") != NULL);
+}
+
 static enum part_collation collation_of(const char *name)
 {
     return strcasecmp(name, "BINARY") == 0   ? PART_COLL_BINARY
@@ -115,13 +124,14 @@ static enum part_collation collation_of(const char *name)
 
 /* The name of the lock of a table, or of the values of some of its columns. */
 static enum tpc_rc space_name(char kind, const struct part_table *table, const uint16_t *columns,
-                              size_t count, struct tpc_id *out)
+                              const enum part_collation *collations, size_t count,
+                              struct tpc_id *out)
 {
     struct tpc_buf buf = {0};
     tpc_buf_addc(&buf, kind);
     tpc_buf_add(&buf, table->lower, strlen(table->lower) + 1);
     for (size_t i = 0; i < count; i++) {
-        tpc_buf_addf(&buf, "%u,", columns[i]);
+        tpc_buf_addf(&buf, "%u %d,", columns[i], (int)collations[i]);
     }
     bool failed = buf.failed;
     if (!failed) {
@@ -139,7 +149,8 @@ static enum tpc_rc fill_key(struct load *load, struct part_key *key)
     key->columns = part_arena_copy(arena, draft->columns, draft->count * sizeof(*key->columns));
     key->collations =
         part_arena_copy(arena, draft->collations, draft->count * sizeof(*key->collations));
-    key->coarse = draft->coarse;
+    key->coarse = draft->coarse || draft->unseen;
+    key->unseen = draft->unseen;
     key->partial = draft->partial;
     for (size_t i = 0; i < draft->count; i++) {
         key->coarse |= draft->collations[i] == PART_COLL_OTHER;
@@ -163,13 +174,14 @@ static enum tpc_rc on_table(struct load *load, sqlite3_stmt *row)
                                               : PART_TABLE_VIRTUAL;
     table->without_rowid = sqlite3_column_int(row, 2) != 0;
     table->column_count = (size_t)sqlite3_column_int64(row, 3); /* at most; load_columns counts */
+    table->strict = sqlite3_column_int(row, 4) != 0;
     table->quoted = table->name != NULL ? part_quote_name(arena, table->name) : NULL;
     table->lower = table->name != NULL ? lower_name(arena, table->name) : NULL;
     if (table->quoted == NULL || table->lower == NULL) {
         return TPC_ENOMEM;
     }
     HASH_ADD_KEYPTR(hh, load->schema->tables, table->lower, strlen(table->lower), table);
-    return space_name('t', table, NULL, 0, &table->id);
+    return space_name('t', table, NULL, NULL, 0, &table->id);
 }
 
 static enum tpc_rc on_column(struct load *load, sqlite3_stmt *row)
@@ -180,6 +192,7 @@ static enum tpc_rc on_column(struct load *load, sqlite3_stmt *row)
     if (load->cid_count == COLUMNS_MAX) {
         return TPC_ETOOBIG;
     }
+    load->real_by_cid[load->cid_count] = is_real(column_text(row, 2));
     if (hidden == 2) { /* generated, not stored */
         load->column_by_cid[load->cid_count++] = NOT_STORED;
         return TPC_OK;
@@ -191,7 +204,10 @@ static enum tpc_rc on_column(struct load *load, sqlite3_stmt *row)
     if (column->name == NULL || column->quoted == NULL) {
         return TPC_ENOMEM;
     }
-    column->affinity = part_affinity_of(column_text(row, 2));
+    column->affinity = table->strict && strcasecmp(column_text(row, 2), "ANY") == 0
+                           ? PART_AFF_BLOB
+                           : part_affinity_of(column_text(row, 2));
+    column->number = (uint16_t)(load->cid_count - 1);
     column->generated = hidden == 3;
     column->has_default = sqlite3_column_int(row, 4) != 0;
     const char *collation = NULL;
@@ -248,7 +264,7 @@ static enum tpc_rc end_index(struct load *load)
     }
     key->next = table->uniques;
     table->uniques = key;
-    return space_name('u', table, key->columns, key->count, &key->space);
+    return space_name('u', table, key->columns, key->collations, key->count, &key->space);
 }
 
 static enum tpc_rc on_index_column(struct load *load, sqlite3_stmt *row)
@@ -285,6 +301,33 @@ static enum tpc_rc load_uniques(struct load *load)
                               " WHERE l.\"unique\" AND x.key ORDER BY l.seq, x.seqno",
                               load->table->name, on_index_column);
     return rc == TPC_OK ? end_index(load) : rc;
+}
+
+/* SQLite 3.40's preupdate hook counts columns in two ways: as they are declared, and as they are
+ * stored. Where these differ it takes one column's affinity for another's, or the rowid for a
+ * column's value. */
+static void judge_numbers(struct load *load)
+{
+    struct part_table *table = load->table;
+    const struct part_key *primary = &table->primary;
+    bool is_rowid = table->makes_keys;
+    table->misnumbered =
+        is_rowid && table->columns[primary->columns[0]].number != primary->columns[0];
+    size_t stored_at = primary->count; /* WITHOUT ROWID: the key is stored first */
+    for (size_t i = 0; i < table->column_count; i++) {
+        size_t at = i;
+        for (size_t k = 0; table->without_rowid && k <= primary->count; k++) {
+            if (k == primary->count) {
+                at = stored_at++;
+            } else if (primary->columns[k] == i) {
+                at = k;
+                break;
+            }
+        }
+        struct part_column *column = &table->columns[i];
+        column->shows_real = load->real_by_cid[at] && !load->real_by_cid[column->number] &&
+                             !(is_rowid && primary->columns[0] == i);
+    }
 }
 
 /* ---- Foreign keys ---- */
@@ -327,26 +370,43 @@ static enum tpc_rc add_parent_key(struct load *load, const struct tpc_id *space)
     return TPC_OK;
 }
 
+static bool has_unstored(const uint16_t *columns, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (columns[i] == NOT_STORED) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum tpc_rc end_foreign_key(struct load *load)
 {
     struct draft *draft = &load->draft;
-    /* A parent that is not there, or no such column: SQLite refuses every use of such a key. */
-    if (draft->number[0] == '\0' || draft->broken || draft->count == 0) {
+    /* No such parent: SQLite refuses every use of such a key. */
+    if (draft->number[0] == '\0' || draft->broken) {
         return TPC_OK;
     }
+    if (has_unstored(draft->parent_columns, draft->count)) {
+        draft->unseen = true; /* on both sides, and in a space for all such keys */
+        draft->count = 0;
+    }
     sort_by_parent(draft);
-    for (size_t i = 0; i < draft->count; i++) {
+    bool child_unseen = draft->unseen || has_unstored(draft->columns, draft->count);
+    for (size_t i = 0; i < draft->count && !child_unseen; i++) {
         const struct part_column *parent = &load->parent->columns[draft->parent_columns[i]];
         const struct part_column *child = &load->table->columns[draft->columns[i]];
-        draft->collations[i] = parent->collation;
         /* SQLite converts the child's value by the parent's affinity before it compares. */
         draft->coarse |= parent->affinity != child->affinity && parent->affinity != PART_AFF_BLOB;
     }
     struct part_key *key = part_arena_alloc(&load->schema->arena, sizeof(*key));
     if (key == NULL || fill_key(load, key) != TPC_OK ||
-        space_name('f', load->parent, draft->parent_columns, draft->count, &key->space) != TPC_OK) {
+        space_name('f', load->parent, draft->parent_columns, draft->collations, draft->count,
+                   &key->space) != TPC_OK) {
         return TPC_ENOMEM;
     }
+    key->coarse |= child_unseen;
+    key->unseen = child_unseen;
     key->next = load->table->children;
     load->table->children = key;
     load->table->has_foreign_keys = true;
@@ -375,20 +435,25 @@ static enum tpc_rc on_foreign_key_column(struct load *load, sqlite3_stmt *row)
         *draft = (struct draft){0};
         (void)snprintf(draft->number, sizeof(draft->number), "%s", number);
         load->parent = part_schema_find(load->schema, column_text(row, 1));
-        draft->broken = load->parent == NULL;
-    }
-    if (draft->broken) {
-        return TPC_OK;
+        draft->broken = load->parent == NULL || load->parent->kind != PART_TABLE_ORDINARY;
     }
     bool named = sqlite3_column_type(row, 3) != SQLITE_NULL;
+    if (draft->broken || draft->count == COLUMNS_MAX ||
+        (!named && draft->count == load->parent->primary.count)) {
+        draft->broken = true;
+        return TPC_OK;
+    }
     const struct part_key *primary = &load->parent->primary;
-    uint16_t child = column_named(load->table, column_text(row, 2));
-    uint16_t parent = named ? column_named(load->parent, column_text(row, 3))
-                      : draft->count < primary->count ? primary->columns[draft->count]
-                                                      : NOT_STORED;
-    draft->broken = child == NOT_STORED || parent == NOT_STORED;
-    draft->columns[draft->count] = child;
-    draft->parent_columns[draft->count++] = parent;
+    size_t at = draft->count++;
+    draft->columns[at] = column_named(load->table, column_text(row, 2));
+    draft->parent_columns[at] =
+        named ? column_named(load->parent, column_text(row, 3)) : primary->columns[at];
+    /* The index of a primary key may compare otherwise than its columns do. */
+    if (!named) {
+        draft->collations[at] = primary->collations[at];
+    } else if (draft->parent_columns[at] != NOT_STORED) {
+        draft->collations[at] = load->parent->columns[draft->parent_columns[at]].collation;
+    }
     return TPC_OK;
 }
 
@@ -425,7 +490,7 @@ static enum tpc_rc on_root_page(struct load *load, sqlite3_stmt *row)
 static enum tpc_rc load_all(struct load *load, bool foreign_keys)
 {
     enum tpc_rc rc = each_row(load,
-                              "SELECT name, type, wr, ncol FROM pragma_table_list"
+                              "SELECT name, type, wr, ncol, strict FROM pragma_table_list"
                               " WHERE schema = 'main' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'",
                               NULL, on_table);
     struct part_table *table, *next;
@@ -434,6 +499,7 @@ static enum tpc_rc load_all(struct load *load, bool foreign_keys)
         if (rc == TPC_OK && table->kind == PART_TABLE_ORDINARY) {
             rc = load_columns(load);
             rc = rc == TPC_OK ? load_uniques(load) : rc;
+            judge_numbers(load);
         }
     }
     HASH_ITER (hh, load->schema->tables, table, next) {

@@ -20,9 +20,12 @@ struct part_column {
     const char *quoted; /* ready for SQL text */
     enum part_affinity affinity;
     enum part_collation collation;
-    bool generated; /* stored: its value is seen, but never written */
+    bool generated;  /* stored: its value is seen, but never written */
+    uint16_t number; /* among all columns of the table, those that are not stored too */
     /* Added with a default after rows were there, maybe: its old value may show as NULL. */
     bool has_default;
+    /* SQLite takes it for a REAL when it shows the old value: a large integer loses digits. */
+    bool shows_real;
 };
 
 /* Columns whose values together are a key: of the table itself, of a unique index, or the parent's
@@ -33,6 +36,7 @@ struct part_key {
     const uint16_t *columns; /* in struct part_table.columns */
     const enum part_collation *collations;
     bool coarse;  /* the values cannot be told: lock the space */
+    bool unseen;  /* nor whether they change */
     bool partial; /* a row may come under it by a change of other columns */
     struct part_key *next;
 };
@@ -53,7 +57,9 @@ struct part_table {
     const char *quoted; /* ready for SQL text */
     enum part_table_kind kind;
     bool without_rowid;
+    bool strict;
     bool has_triggers;
+    bool misnumbered;      /* the preupdate hook confuses its columns: it cannot be written */
     bool has_foreign_keys; /* on either side */
     struct tpc_id id;      /* of the table's lock */
     size_t column_count;   /* without virtual generated columns, which are not stored */

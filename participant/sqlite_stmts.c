@@ -67,6 +67,13 @@ bool part_stmts_may_write(const struct part_table *table, struct part_refusal *r
                     table->name);
         return false;
     }
+    if (table->misnumbered) {
+        part_refuse(refusal, API_CAUSE_NOT_SUPPORTED,
+                    "table %s has a generated column before its INTEGER PRIMARY KEY: SQLite does "
+                    "not show its changes truly; declare the key first",
+                    table->name);
+        return false;
+    }
     return true;
 }
 

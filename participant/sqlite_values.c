@@ -152,7 +152,8 @@ static void normal_text(struct tpc_buf *out, const struct part_cell *cell,
     }
     tpc_buf_addc(out, PART_CELL_TEXT);
     add_u64(out, size);
-    for (size_t i = 0; collation == PART_COLL_NOCASE && i < size; i++) {
+    /* SQLite compares up to the first NUL only. */
+    for (size_t i = 0; collation == PART_COLL_NOCASE && i < size && text[i] != '\0'; i++) {
         tpc_buf_addc(out, (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] - 'A' + 'a' : text[i]));
     }
     if (collation != PART_COLL_NOCASE) {
