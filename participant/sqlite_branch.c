@@ -166,6 +166,7 @@ static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *
         refuse(sqlite, job, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
         return;
     }
+    sqlite->released |= part_locks_overtaken(sqlite->locks);
     switch (answer) {
     case PART_LOCK_GRANTED:
         keep(sqlite, entry, job);

@@ -298,7 +298,7 @@ struct part_sqlite {
     struct part_locks *locks;
     struct part_branch_entry *branches; /* prepared, and waiting for their commit or their locks */
     size_t prepared, waiting;
-    bool released; /* some locks went since the queue was looked through */
+    bool released; /* locks went, or came to older ones, since the queue was looked through */
     struct part_branch_entry *one_phase;
     struct part_job *again;   /* preempted captures, to be begun anew */
     struct tpc_id *forgotten; /* markers to be removed along with the next commit */

@@ -34,6 +34,7 @@ struct part_locks {
     struct part_lock_owner *first, *last; /* the queue, by turn */
     uint64_t turns;
     size_t held;
+    bool overtaken;
 };
 
 static int compare_locks(const void *a, const void *b)
@@ -237,7 +238,7 @@ static enum tpc_rc enter(struct part_locks *locks, struct part_lock_owner *owner
 /* What @owner meets at one entry, added to the answer so far. */
 static enum part_lock_answer meet(const struct part_lock_owner *owner, const struct entry *entry,
                                   unsigned excluded, enum part_lock_answer answer,
-                                  const struct part_lock_owner **other)
+                                  const struct part_lock_owner **other, bool *overtakes)
 {
     for (size_t i = 0; i < entry->count; i++) {
         const struct part_lock_owner *user = entry->users[i].owner;
@@ -248,6 +249,7 @@ static enum part_lock_answer meet(const struct part_lock_owner *owner, const str
         /* One that came back from the queue has its turn; and an older one need not stand behind
          * a younger one that only waits. */
         if (waits && (owner->turn != 0 || older(owner, user))) {
+            *overtakes |= !user->alone && older(owner, user);
             continue;
         }
         *other = user;
@@ -266,11 +268,12 @@ enum tpc_rc part_locks_acquire(struct part_locks *locks, struct part_lock_owner 
 {
     enum part_lock_answer answer = PART_LOCK_GRANTED;
     const struct part_lock_owner *other = NULL;
+    bool overtakes = false;
     for (size_t i = 0; i < count && answer != PART_LOCK_DIE; i++) {
         const struct entry *entry = find_entry(locks, &wanted[i].name);
         unsigned excluded = excluded_by(wanted[i].modes);
         if (entry != NULL && (any_of(entry->held, excluded) || any_of(entry->wanted, excluded))) {
-            answer = meet(owner, entry, excluded, answer, &other);
+            answer = meet(owner, entry, excluded, answer, &other, &overtakes);
         }
     }
     if (answer != PART_LOCK_DIE) {
@@ -280,6 +283,7 @@ enum tpc_rc part_locks_acquire(struct part_locks *locks, struct part_lock_owner 
             return rc;
         }
     }
+    locks->overtaken |= overtakes && answer == PART_LOCK_GRANTED;
     *ret_answer = answer;
     if (ret_other != NULL) {
         *ret_other = other;
@@ -306,15 +310,44 @@ void part_locks_release(struct part_locks *locks, struct part_lock_owner *owner)
     drop_refs(locks, owner, owner->count);
 }
 
-static bool blocked(const struct part_lock_owner *owner)
+static bool older_holds(const struct part_lock_owner *owner, const struct entry *entry,
+                        unsigned excluded)
 {
-    for (size_t i = 0; i < owner->count; i++) {
-        const struct part_lock_ref *ref = &owner->refs[i];
-        if (any_of(ref->entry->held, excluded_by(ref->lock.modes))) {
+    for (size_t i = 0; i < entry->count; i++) {
+        const struct part_lock_owner *user = entry->users[i].owner;
+        if (user->state == PART_LOCK_HOLDING && older(user, owner) &&
+            (user->refs[entry->users[i].ref].lock.modes & excluded) != 0) {
             return true;
         }
     }
     return false;
+}
+
+/* Has it to go on waiting? */
+static bool blocked(const struct part_lock_owner *owner)
+{
+    bool found = false;
+    for (size_t i = 0; i < owner->count; i++) {
+        const struct part_lock_ref *ref = &owner->refs[i];
+        unsigned excluded = excluded_by(ref->lock.modes);
+        if (any_of(ref->entry->held, excluded)) {
+            if (owner->alone) {
+                return true;
+            }
+            if (older_holds(owner, ref->entry, excluded)) {
+                return false;
+            }
+            found = true;
+        }
+    }
+    return found;
+}
+
+bool part_locks_overtaken(struct part_locks *locks)
+{
+    bool overtaken = locks->overtaken;
+    locks->overtaken = false;
+    return overtaken;
 }
 
 struct part_lock_owner *part_locks_next(struct part_locks *locks, uint64_t *cursor)

@@ -68,10 +68,13 @@ TPC_NODISCARD enum tpc_rc part_locks_restore(struct part_locks *locks,
  * it have to wait again. Nothing to do for an idle one. */
 void part_locks_release(struct part_locks *locks, struct part_lock_owner *owner);
 
-/* Walk the queue, first come first: the next after @*cursor (NULL: start) with no holder in its
- * way. It is released (idle), to be captured anew and to ask again, before the next call.
- * NULL at the end. */
+/* Walk the queue, first come first: the next after @*cursor (0: start) with no holder in its way,
+ * or with one that is older and came later, so that it has to die. It is released (idle), to be
+ * captured anew and to ask again, before the next call. NULL at the end. */
 struct part_lock_owner *part_locks_next(struct part_locks *locks, uint64_t *cursor);
+/* Since it was asked last: has anybody got what a younger one waits for? Then the queue has to be
+ * walked, or that one would wait for an older one, which may wait for it at another participant. */
+bool part_locks_overtaken(struct part_locks *locks);
 /* The queue, first come first, for deadlines and the like; NULL: empty. Next by ->next. */
 struct part_lock_owner *part_locks_queue(const struct part_locks *locks);
 size_t part_locks_held(const struct part_locks *locks); /* locks held by all */

@@ -121,9 +121,8 @@ static void test_locks__arrivals_do_not_overtake_one_that_waits(void **state)
     assert_int_equal(ask(locks, &late, 1, PART_LOCK_S), PART_LOCK_DIE);
     assert_int_equal(ask(locks, &oldest, 1, PART_LOCK_S), PART_LOCK_GRANTED);
     part_locks_release(locks, &reader);
-    uint64_t cursor = 0;
-    assert_null(part_locks_next(locks, &cursor));
     part_locks_release(locks, &oldest);
+    uint64_t cursor = 0;
     assert_ptr_equal(part_locks_next(locks, &cursor), &writer);
     assert_int_equal(ask(locks, &writer, 1, PART_LOCK_X), PART_LOCK_GRANTED);
     part_locks_release(locks, &writer);
@@ -173,6 +172,40 @@ static void test_locks__who_waits_again_keeps_its_place(void **state)
     part_locks_free(locks);
 }
 
+/* At another participant the one that overtook may wait for the one that waits here: neither would
+ * ever end. */
+static void test_locks__who_comes_to_wait_for_an_older_one_dies(void **state)
+{
+    (void)state;
+    struct part_locks *locks = make();
+    struct part_lock_owner holder = owner_of(9), waiting = owner_of(5), oldest = owner_of(1),
+                           alone = owner_of(7);
+    struct part_lock both[] = {{.name = name_of(1), .modes = PART_LOCK_X},
+                               {.name = name_of(2), .modes = PART_LOCK_X}};
+    enum part_lock_answer answer;
+    alone.alone = true;
+    assert_int_equal(ask(locks, &holder, 1, PART_LOCK_X), PART_LOCK_GRANTED);
+    assert_int_equal(part_locks_acquire(locks, &waiting, both, 2, &answer, NULL), TPC_OK);
+    assert_int_equal(answer, PART_LOCK_WAIT);
+    assert_int_equal(part_locks_acquire(locks, &alone, both, 2, &answer, NULL), TPC_OK);
+    assert_int_equal(answer, PART_LOCK_WAIT);
+    assert_false(part_locks_overtaken(locks));
+    assert_int_equal(ask(locks, &oldest, 2, PART_LOCK_X), PART_LOCK_GRANTED);
+    assert_true(part_locks_overtaken(locks));
+    assert_false(part_locks_overtaken(locks));
+    uint64_t cursor = 0;
+    assert_ptr_equal(part_locks_next(locks, &cursor), &waiting);
+    const struct part_lock_owner *other = NULL;
+    assert_int_equal(part_locks_acquire(locks, &waiting, both, 2, &answer, &other), TPC_OK);
+    assert_int_equal(answer, PART_LOCK_DIE);
+    assert_ptr_equal(other, &oldest);
+    assert_null(part_locks_next(locks, &cursor)); /* nobody waits for one that is alone */
+    part_locks_release(locks, &holder);
+    part_locks_release(locks, &oldest);
+    assert_ptr_equal(part_locks_next(locks, &(uint64_t){0}), &alone);
+    part_locks_free(locks);
+}
+
 static void test_locks__join_unites_the_modes_of_one_name(void **state)
 {
     (void)state;
@@ -183,6 +216,16 @@ static void test_locks__join_unites_the_modes_of_one_name(void **state)
     assert_int_equal(list[0].modes, PART_LOCK_X);
     assert_int_equal(list[1].modes, PART_LOCK_S | PART_LOCK_IX);
     assert_int_equal(part_lock_join(list, 0), 0);
+}
+
+static bool waits_for_older(const struct part_lock_owner *a, const struct part_lock_owner *b,
+                            uint8_t a_modes, uint8_t b_modes)
+{
+    bool older = b->began_us < a->began_us ||
+                 (b->began_us == a->began_us && tpc_id_compare(&b->gtid, &a->gtid) < 0);
+    return a->state == PART_LOCK_WAITING && b->state == PART_LOCK_HOLDING && !a->alone && older &&
+           (((a_modes | b_modes) & PART_LOCK_X) != 0 ||
+            (a_modes | b_modes) == (PART_LOCK_S | PART_LOCK_IX));
 }
 
 /* Random asking and releasing: no two holders ever exclude each other, everybody ends. */
@@ -207,12 +250,18 @@ static void test_locks__random_histories_are_safe_and_end(void **state)
                 part_locks_release(locks, &owners[(seed >> 4) % i]);
             }
             (void)ask(locks, &owners[i], names[i], modes[i]);
-            struct part_lock_owner *next;
-            for (uint64_t cursor = 0; (next = part_locks_next(locks, &cursor)) != NULL;) {
-                size_t which = (size_t)(next - owners);
-                (void)ask(locks, next, names[which], modes[which]);
-            }
+            do {
+                struct part_lock_owner *next;
+                for (uint64_t cursor = 0; (next = part_locks_next(locks, &cursor)) != NULL;) {
+                    size_t which = (size_t)(next - owners);
+                    (void)ask(locks, next, names[which], modes[which]);
+                }
+            } while (part_locks_overtaken(locks));
             for (unsigned a = 0; a <= i; a++) {
+                for (unsigned b = 0; b <= i; b++) {
+                    assert_false(waits_for_older(&owners[a], &owners[b], modes[a], modes[b]) &&
+                                 names[a] == names[b]);
+                }
                 for (unsigned b = 0; b < a; b++) {
                     bool both = owners[a].state == PART_LOCK_HOLDING &&
                                 owners[b].state == PART_LOCK_HOLDING && names[a] == names[b];
@@ -239,6 +288,7 @@ int main(void)
         cmocka_unit_test(test_locks__arrivals_do_not_overtake_one_that_waits),
         cmocka_unit_test(test_locks__one_alone_waits_for_older_ones_in_order_of_arrival),
         cmocka_unit_test(test_locks__who_waits_again_keeps_its_place),
+        cmocka_unit_test(test_locks__who_comes_to_wait_for_an_older_one_dies),
         cmocka_unit_test(test_locks__join_unites_the_modes_of_one_name),
         cmocka_unit_test(test_locks__random_histories_are_safe_and_end),
     };

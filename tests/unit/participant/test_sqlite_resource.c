@@ -95,6 +95,25 @@ static void test_conflict__the_younger_is_refused_and_the_older_waits(void **sta
     fx_done(&fx);
 }
 
+/* It held nothing when the oldest came, but it would wait for it now. */
+static void test_conflict__one_that_is_overtaken_is_refused_at_once(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    assert_int_equal(fx_vote(&fx, 9, "UPDATE accounts SET balance = 9 WHERE id = 1"),
+                     PART_JOB_READY);
+    struct part_job *waiting = fx_job(PART_JOB_PREPARE, 5);
+    (void)fx_add(waiting, "UPDATE accounts SET balance = 8 WHERE id < 3");
+    fx_submit(&fx, waiting);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET balance = 7 WHERE id = 2"),
+                     PART_JOB_READY);
+    assert_int_equal(fx_wait(&fx, waiting), PART_JOB_REFUSED);
+    assert_int_equal(waiting->cause.code, API_CAUSE_CONFLICT);
+    fx_free(waiting);
+    fx_done(&fx);
+}
+
 static void test_conflict__waiting_ends_with_the_deadline_or_a_cancel(void **state)
 {
     (void)state;
@@ -262,6 +281,7 @@ int main(void)
         cmocka_unit_test(test_abort__undoes_and_lets_locks_go),
         cmocka_unit_test(test_prepare__queries_alone_are_read_only),
         cmocka_unit_test(test_conflict__the_younger_is_refused_and_the_older_waits),
+        cmocka_unit_test(test_conflict__one_that_is_overtaken_is_refused_at_once),
         cmocka_unit_test(test_conflict__waiting_ends_with_the_deadline_or_a_cancel),
         cmocka_unit_test(test_one_phase__commits_at_once_with_its_marker),
         cmocka_unit_test(test_one_phase__waits_for_an_older_branch),
