@@ -97,16 +97,26 @@ static bool matches(const struct coord_xact *xact, const struct filter *filter)
             (xact->key != NULL && strcmp(filter->key, xact->key->text) == 0));
 }
 
-/* The newest below the cursor. */
+/* The newest below the cursor; with a key, the only one it can be. */
 static struct coord_xact *first(struct coord_daemon *daemon, const struct filter *filter)
 {
+    struct coord_key *key = NULL;
+    if (filter->key != NULL) {
+        HASH_FIND_STR(daemon->keys, filter->key, key);
+        bool after = key != NULL && filter->has_cursor &&
+                     tpc_id_compare(&key->xact->id, &filter->cursor) >= 0;
+        return key != NULL && !after ? key->xact : NULL;
+    }
     struct coord_xact *xact = daemon->xacts != NULL ? daemon->xacts->prev : NULL;
     if (!filter->has_cursor) {
         return xact;
     }
+    if (xact == NULL || tpc_id_compare(&filter->cursor, &daemon->xacts->id) <= 0) {
+        return NULL;
+    }
     struct coord_xact *at = coord_xact_find(daemon, &filter->cursor);
     if (at != NULL) {
-        return at == daemon->xacts ? NULL : at->prev;
+        return at->prev;
     }
     while (xact != NULL && tpc_id_compare(&xact->id, &filter->cursor) >= 0) {
         xact = xact == daemon->xacts ? NULL : xact->prev;
@@ -136,7 +146,7 @@ void coord_list(void *arg, struct api_request *request, const char *const args[]
             coord_view_write(&out, xact, false);
             found++;
         }
-        xact = xact == daemon->xacts ? NULL : xact->prev;
+        xact = xact == daemon->xacts || filter.key != NULL ? NULL : xact->prev;
     }
     api_jw_close(&out, ']');
     api_jw_key(&out, "next_cursor");

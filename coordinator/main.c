@@ -29,6 +29,8 @@ static const struct tpc_opt options[] = {
      .min = 1000, .help = "how long ended transactions and their keys are known"},
     {OPT("retained-max", TPC_OPT_UINT, retained_max), .default_text = "1000000", .argument = "N",
      .min = 1, .help = "most ended transactions without a key that are known"},
+    {OPT("keys-max", TPC_OPT_UINT, keys_max), .default_text = "4000000", .argument = "N", .min = 1,
+     .help = "most Idempotency-Keys that are known; beyond, a new one is refused"},
     {OPT("results-max", TPC_OPT_SIZE, results_max_bytes), .default_text = "64M", .argument = "SIZE",
      .help = "memory for results of ended transactions, for replays"},
     {OPT("transactions-max", TPC_OPT_UINT, transactions_max), .default_text = "10000",

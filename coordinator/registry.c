@@ -179,44 +179,65 @@ void coord_registry_free(struct coord_daemon *daemon)
 
 /* ---- Registration ---- */
 
+/* The slashes at the end of a URL say nothing. */
+static size_t url_length(const char *url)
+{
+    size_t size = strlen(url);
+    while (size > 0 && url[size - 1] == '/') {
+        size--;
+    }
+    return size;
+}
+
+/* Before the log thread runs. If we crash before the record is durable the next start has the flag
+ * again. */
+static enum tpc_rc register_flag(struct coord_daemon *daemon, const char *name, const char *url,
+                                 struct tpc_err *reterr)
+{
+    struct coord_member *member = coord_member_get(daemon, name, strlen(name));
+    struct tpc_buf buf = {0};
+    const struct coord_member_record record = {
+        .name = name, .name_size = strlen(name), .url = url, .url_size = strlen(url)};
+    if (member == NULL) {
+        return tpc_fail(reterr, TPC_ENOMEM, "out of memory");
+    }
+    if (member->registered && strcmp(member->urls->base, url) == 0) {
+        return TPC_OK;
+    }
+    enum tpc_rc rc = coord_member_write(&buf, WAL_COORD_MEMBER, &record);
+    if (rc == TPC_OK) {
+        const struct wal_entry entry = {.data = buf.data, .size = buf.size};
+        rc = daemon->store->ops->append(daemon->store, &entry, 1, true, reterr);
+    }
+    if (rc == TPC_OK) {
+        rc = coord_member_set(member, url);
+    }
+    tpc_buf_done(&buf);
+    return rc != TPC_OK ? tpc_fail(reterr, rc, "could not register participant %s", name) : TPC_OK;
+}
+
 enum tpc_rc coord_registry_flags(struct coord_daemon *daemon, struct tpc_err *reterr)
 {
     const struct tpc_list *flags = &daemon->settings->participants;
-    for (size_t i = 0; i < flags->count; i++) {
+    enum tpc_rc rc = TPC_OK;
+    for (size_t i = 0; i < flags->count && rc == TPC_OK; i++) {
         const char *item = flags->items[i], *equals = strchr(item, '=');
-        char name[80];
-        if (equals == NULL || (size_t)(equals - item) >= sizeof name) {
-            return tpc_fail(reterr, TPC_EINVAL, "--participant %s: write NAME=URL", item);
+        size_t size = equals != NULL ? (size_t)(equals - item) : 0;
+        char *name = strndup(item, size);
+        char *url = equals != NULL ? strndup(equals + 1, url_length(equals + 1)) : strdup("");
+        if (name == NULL || url == NULL) {
+            rc = tpc_fail(reterr, TPC_ENOMEM, "out of memory");
+        } else if (!api_name_check(name) || !api_url_check(url)) {
+            rc =
+                tpc_fail(reterr, TPC_EINVAL,
+                         "--participant %s: write NAME=URL, e.g. east=http://127.0.0.1:7411", item);
+        } else {
+            rc = register_flag(daemon, name, url, reterr);
         }
-        (void)snprintf(name, sizeof name, "%.*s", (int)(equals - item), item);
-        if (!api_name_check(name) || !api_url_check(equals + 1)) {
-            return tpc_fail(reterr, TPC_EINVAL,
-                            "--participant %s: write NAME=URL, e.g. east=http://127.0.0.1:7411",
-                            item);
-        }
-        struct coord_member *member = coord_member_get(daemon, name, strlen(name));
-        if (member == NULL) {
-            return tpc_fail(reterr, TPC_ENOMEM, "out of memory");
-        }
-        if (member->registered && strcmp(member->urls->base, equals + 1) == 0) {
-            continue;
-        }
-        struct tpc_buf buf = {0};
-        struct coord_member_record record = {.name = name,
-                                             .name_size = strlen(name),
-                                             .url = equals + 1,
-                                             .url_size = strlen(equals + 1)};
-        enum tpc_rc rc = coord_member_write(&buf, WAL_COORD_MEMBER, &record);
-        struct wal_entry entry = {.data = buf.data, .size = buf.size};
-        if (rc == TPC_OK) {
-            rc = daemon->store->ops->append(daemon->store, &entry, 1, true, reterr);
-        }
-        tpc_buf_done(&buf);
-        if (rc != TPC_OK || (rc = coord_member_set(member, equals + 1)) != TPC_OK) {
-            return tpc_fail(reterr, rc, "could not register participant %s", name);
-        }
+        free(name);
+        free(url);
     }
-    return TPC_OK;
+    return rc;
 }
 
 static void write_member(struct tpc_buf *out, const struct coord_member *member)
@@ -266,6 +287,16 @@ static struct coord_member *find_registered(struct coord_daemon *daemon, const c
 {
     struct coord_member *member = coord_member_find(daemon, name, strlen(name));
     return member != NULL && member->registered ? member : NULL;
+}
+
+static size_t count_registered(const struct coord_daemon *daemon)
+{
+    const struct coord_member *member, *next;
+    size_t count = 0;
+    HASH_ITER (hh, daemon->members, member, next) {
+        count += member->registered;
+    }
+    return count;
 }
 
 static void unknown_participant(struct api_request *request, const char *name)
@@ -373,10 +404,17 @@ void coord_participants_put(void *arg, struct api_request *request, const char *
         coord_refuse(request, &refusal);
         return;
     }
-    struct coord_member *member = coord_member_find(daemon, args[0], strlen(args[0]));
-    if (member == NULL && HASH_COUNT(daemon->members) >= daemon->settings->participants_max) {
+    struct coord_member *member = find_registered(daemon, args[0]);
+    if (member == NULL && count_registered(daemon) >= daemon->settings->participants_max) {
         free(url);
         coord_unavailable(request, "the registry is full (--participants-max)");
+        return;
+    }
+    if (member != NULL && !member->appending && strcmp(member->urls->base, url) == 0) {
+        struct tpc_buf out = {0}; /* it is so already: an agent may say it at each start */
+        free(url);
+        write_member(&out, member);
+        api_respond(request, 200, "application/json", &out);
         return;
     }
     member = coord_member_get(daemon, args[0], strlen(args[0]));

@@ -192,21 +192,28 @@ static bool check_participants(struct coord_daemon *daemon, struct api_request *
     return true;
 }
 
-static bool has_room(struct coord_daemon *daemon, struct api_request *request)
+static bool has_room(struct coord_daemon *daemon, struct api_request *request, bool has_key)
 {
-    if (daemon->kept_count[COORD_KEPT_UNFINISHED] >= daemon->settings->transactions_max) {
-        coord_unavailable(request, "as many transactions are in flight as are allowed "
-                                   "(--transactions-max); nothing was started");
-        daemon->stats.refused++;
-        return false;
+    const struct coord_settings *settings = daemon->settings;
+    const char *full = NULL;
+    if (daemon->kept_count[COORD_KEPT_UNFINISHED] >= settings->transactions_max) {
+        full =
+            "as many transactions are in flight as are allowed (--transactions-max); nothing was "
+            "started";
+    } else if (daemon->waiters >= settings->waiters_max) {
+        full =
+            "as many requests wait for a transaction as are allowed (--waiters-max); nothing was "
+            "started";
+    } else if (has_key && HASH_COUNT(daemon->keys) >= settings->keys_max) {
+        full =
+            "as many Idempotency-Keys are known as are allowed (--keys-max, --retention); nothing "
+            "was started";
     }
-    if (daemon->waiters >= daemon->settings->waiters_max) {
-        coord_unavailable(request, "as many requests wait for a transaction as are allowed "
-                                   "(--waiters-max); nothing was started");
+    if (full != NULL) {
+        coord_unavailable(request, full);
         daemon->stats.refused++;
-        return false;
     }
-    return true;
+    return full == NULL;
 }
 
 /* One-phase commit leaves the coordinator without a record: only where nobody can ask about the
@@ -270,7 +277,7 @@ void coord_submit(void *arg, struct api_request *request, const char *const args
         coord_refuse(request, &refusal);
         return;
     }
-    if (check_participants(daemon, request, &submit) && has_room(daemon, request)) {
+    if (check_participants(daemon, request, &submit) && has_room(daemon, request, wish.has_key)) {
         struct coord_xact *xact = build(daemon, &submit, &wish, &digest);
         if (xact == NULL) {
             coord_unavailable(request, "out of memory; nothing was started");
