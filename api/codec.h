@@ -243,6 +243,10 @@ struct api_resolve {
 TPC_NODISCARD enum tpc_rc api_resolve_decode(const char *body, size_t size,
                                              struct api_resolve *ret_resolve,
                                              struct api_refusal *reterr);
+/* The same without an outcome; all of it, and the body too, may be left out. */
+TPC_NODISCARD enum tpc_rc api_forget_decode(const char *body, size_t size,
+                                            struct api_resolve *ret_forget,
+                                            struct api_refusal *reterr);
 void api_resolve_done(struct api_resolve *resolve);
 
 /* PUT /v1/participants/{name}: {"url": "http://host:port"} */

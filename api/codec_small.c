@@ -198,41 +198,45 @@ void api_decisions_done(struct api_decisions *decisions)
 
 /* ---- Resolve ---- */
 
-static enum tpc_rc read_resolve(const struct api_json *root, struct api_resolve *resolve,
-                                struct api_refusal *reterr)
+/* Why, and who: texts, each empty when it is left out. */
+static enum tpc_rc read_text(const struct api_json *member, const char *name, size_t most,
+                             char **ret_text, struct api_refusal *reterr)
 {
-    enum { OUTCOME, REASON, OPERATOR, COUNT };
-    static const char *const names[COUNT] = {"outcome", "reason", "operator"};
+    if (member) {
+        return api_text_read(member, API_AT(NULL, name), 0, most, ret_text, reterr);
+    }
+    *ret_text = strdup("");
+    return *ret_text ? TPC_OK : api_refuse_memory(reterr);
+}
+
+static enum tpc_rc read_resolve(const struct api_json *root, bool with_outcome,
+                                struct api_resolve *resolve, struct api_refusal *reterr)
+{
+    enum { REASON, OPERATOR, OUTCOME, COUNT };
+    static const char *const names[COUNT] = {"reason", "operator", "outcome"};
     static const char *const outcomes[API_OUTCOME_COUNT] = {
         [API_OUTCOME_COMMIT] = "commit", [API_OUTCOME_ABORT] = "abort"};
+    const struct api_members members = {.names = names, .count = with_outcome ? COUNT : OUTCOME};
     const struct api_json *member[COUNT];
-    enum tpc_rc rc = api_members_read(
-        root, NULL, &(struct api_members){.names = names, .count = COUNT}, member, reterr);
+    enum tpc_rc rc = api_members_read(root, NULL, &members, member, reterr);
     int outcome = API_OUTCOME_UNDECIDED;
-    if (!rc) {
+    if (!rc && with_outcome) {
         rc = api_choice_read(member[OUTCOME], API_AT(NULL, names[OUTCOME]), outcomes,
                              API_OUTCOME_COUNT, &outcome, reterr);
     }
     resolve->outcome = (enum api_outcome)outcome;
-    if (!rc && member[REASON]) {
-        rc = api_text_read(member[REASON], API_AT(NULL, names[REASON]), 0, REASON_MAX,
-                           &resolve->reason, reterr);
+    if (!rc) {
+        rc = read_text(member[REASON], names[REASON], REASON_MAX, &resolve->reason, reterr);
     }
-    if (!rc && member[OPERATOR]) {
-        rc = api_text_read(member[OPERATOR], API_AT(NULL, names[OPERATOR]), 0, OPERATOR_MAX,
-                           &resolve->operator_name, reterr);
-    }
-    if (!rc && !resolve->reason && !(resolve->reason = strdup(""))) {
-        rc = api_refuse_memory(reterr);
-    }
-    if (!rc && !resolve->operator_name && !(resolve->operator_name = strdup(""))) {
-        rc = api_refuse_memory(reterr);
+    if (!rc) {
+        rc = read_text(member[OPERATOR], names[OPERATOR], OPERATOR_MAX, &resolve->operator_name,
+                       reterr);
     }
     return rc;
 }
 
-enum tpc_rc api_resolve_decode(const char *body, size_t size, struct api_resolve *ret_resolve,
-                               struct api_refusal *reterr)
+static enum tpc_rc decode_resolve(const char *body, size_t size, bool with_outcome,
+                                  struct api_resolve *ret_resolve, struct api_refusal *reterr)
 {
     *ret_resolve = (struct api_resolve){0};
     struct api_json *root;
@@ -240,12 +244,25 @@ enum tpc_rc api_resolve_decode(const char *body, size_t size, struct api_resolve
     if (rc) {
         return rc;
     }
-    rc = read_resolve(root, ret_resolve, reterr);
+    rc = read_resolve(root, with_outcome, ret_resolve, reterr);
     api_json_free(root);
     if (rc) {
         api_resolve_done(ret_resolve);
     }
     return rc;
+}
+
+enum tpc_rc api_resolve_decode(const char *body, size_t size, struct api_resolve *ret_resolve,
+                               struct api_refusal *reterr)
+{
+    return decode_resolve(body, size, true, ret_resolve, reterr);
+}
+
+enum tpc_rc api_forget_decode(const char *body, size_t size, struct api_resolve *ret_forget,
+                              struct api_refusal *reterr)
+{
+    const char *text = size > 0 ? body : "{}";
+    return decode_resolve(text, size > 0 ? size : strlen(text), false, ret_forget, reterr);
 }
 
 void api_resolve_done(struct api_resolve *resolve)

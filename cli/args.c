@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define DEFAULT_URL "http://127.0.0.1:7400"
 
@@ -349,4 +350,16 @@ bool cli_args_duration(const char *flag, const char *text, unsigned long *ret_ms
     }
     fprintf(stderr, "assent: --%s takes a time such as 250ms, 10s or 5m, not \"%s\"\n", flag, text);
     return false;
+}
+
+const char *cli_args_operator(const char *value, char *out, size_t size)
+{
+    char host[128] = "";
+    const char *user = getenv("USER");
+    if (value != NULL) {
+        return value;
+    }
+    gethostname(host, sizeof(host) - 1);
+    snprintf(out, size, "%s@%s", user != NULL && user[0] != '\0' ? user : "unknown", host);
+    return out;
 }

@@ -24,4 +24,7 @@ bool cli_args_duration(const char *flag, const char *text, unsigned long *ret_ms
  * none is complained of on stderr. */
 bool cli_args_url(const char *text, char *out, size_t size);
 
+/* Who does something by hand: what --operator says, else USER@host. */
+const char *cli_args_operator(const char *value, char *out, size_t size);
+
 #endif

@@ -237,18 +237,6 @@ static enum cli_exit check_decision(struct cli_remote *remote, const char *gtid,
     return result;
 }
 
-static const char *operator_name(const struct cli_call *call, char *out, size_t size)
-{
-    char host[128] = "";
-    const char *user = getenv("USER");
-    if (call->values[RESOLVE_OPERATOR] != NULL) {
-        return call->values[RESOLVE_OPERATOR];
-    }
-    gethostname(host, sizeof(host) - 1);
-    snprintf(out, size, "%s@%s", user != NULL && user[0] != '\0' ? user : "unknown", host);
-    return out;
-}
-
 static enum cli_exit run_resolve(const struct cli_call *call)
 {
     char name[256];
@@ -281,7 +269,7 @@ static enum cli_exit run_resolve(const struct cli_call *call)
         api_jw_key(&body, "reason");
         api_jw_str(&body, reason);
         api_jw_key(&body, "operator");
-        api_jw_str(&body, operator_name(call, name, sizeof(name)));
+        api_jw_str(&body, cli_args_operator(call->values[RESOLVE_OPERATOR], name, sizeof(name)));
         api_jw_close(&body, '}');
         result = post_to_holder(&holder, "/resolve", &body);
     }

@@ -233,7 +233,9 @@ const struct cli_command cli_tx_wait = {
     .run = run_wait,
 };
 
-static enum cli_exit run_abort(const struct cli_call *call)
+/* POST to a transaction; shows it as it is then. */
+static enum cli_exit post_to(const struct cli_call *call, const char *verb,
+                             const struct tpc_buf *body)
 {
     struct cli_remote remote;
     enum cli_exit result = cli_remote_init(&remote, call);
@@ -244,10 +246,12 @@ static enum cli_exit run_abort(const struct cli_call *call)
     struct tpc_buf path = {0};
     struct api_json *txn = NULL;
     int status = 0;
-    path_of(&path, call->words[0], "/abort");
-    struct cli_request request = {.method = "POST", .url = path.data};
-    result = path.failed ? CLI_ERROR
-                         : cli_remote_send(&remote, &peer, &request, &status, &txn, NULL, false);
+    path_of(&path, call->words[0], verb);
+    struct cli_request request = {
+        .method = "POST", .url = path.data, .body = body->data, .body_size = body->size};
+    result = path.failed || body->failed
+                 ? CLI_ERROR
+                 : cli_remote_send(&remote, &peer, &request, &status, &txn, NULL, false);
     if (result == CLI_OK && status != 200 && status != 202) {
         result = cli_complain_problem(&peer, status, txn);
     } else if (result == CLI_OK) {
@@ -259,6 +263,11 @@ static enum cli_exit run_abort(const struct cli_call *call)
     return result;
 }
 
+static enum cli_exit run_abort(const struct cli_call *call)
+{
+    return post_to(call, "/abort", &(struct tpc_buf){0});
+}
+
 const struct cli_command cli_tx_abort = {
     .group = "tx",
     .name = "abort",
@@ -268,4 +277,43 @@ const struct cli_command cli_tx_abort = {
     .summary = "abort a transaction that is not decided yet",
     .detail = "Ends with 0 when it is aborted, and with 1 when it is too late for that.\n",
     .run = run_abort,
+};
+
+/* ---- forget ---- */
+
+enum { FORGET_REASON, FORGET_OPERATOR };
+
+static enum cli_exit run_forget(const struct cli_call *call)
+{
+    char name[256];
+    struct tpc_buf body = {0};
+    api_jw_open(&body, '{');
+    if (call->values[FORGET_REASON] != NULL) {
+        api_jw_key(&body, "reason");
+        api_jw_str(&body, call->values[FORGET_REASON]);
+    }
+    api_jw_key(&body, "operator");
+    api_jw_str(&body, cli_args_operator(call->values[FORGET_OPERATOR], name, sizeof(name)));
+    api_jw_close(&body, '}');
+    enum cli_exit result = post_to(call, "/forget", &body);
+    tpc_buf_done(&body);
+    return result;
+}
+
+static const struct cli_flag forget_flags[] = {
+    [FORGET_REASON] = {"reason", "TEXT", "what was done about it, for the coordinator's log", 0},
+    [FORGET_OPERATOR] = {"operator", "NAME", "who (USER@host)", 0},
+    {NULL, NULL, NULL, 0},
+};
+
+const struct cli_command cli_tx_forget = {
+    .group = "tx",
+    .name = "forget",
+    .words = "ID",
+    .words_min = 1,
+    .words_max = 1,
+    .summary = "forget a hazard: a branch that ended another way",
+    .detail = "Once the databases were brought in line again. Until then the hazard is shown.\n",
+    .flags = forget_flags,
+    .run = run_forget,
 };

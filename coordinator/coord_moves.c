@@ -432,7 +432,8 @@ enum coord_state coord_on_log_pending(const struct coord_move *m)
     return COORD_ASKING;
 }
 
-/* Of a hazard the event does not tell the nature; the fold fills it in from the record. */
+/* Of a hazard the event does not tell the nature; the fold fills it in from the record. The last
+ * record tells all hazards that there are: what it leaves out has been forgotten. */
 enum coord_state coord_on_log_end(const struct coord_move *m)
 {
     enum coord_end end = m->ev->commit ? COORD_END_COMMITTED : COORD_END_ABORTED;
@@ -446,6 +447,6 @@ enum coord_state coord_on_log_end(const struct coord_move *m)
             m->txn->branches[i].end = (uint8_t)end;
         }
     }
-    m->txn->hazards |= m->ev->branches;
+    m->txn->hazards = m->ev->branches;
     return m->ev->commit ? COORD_COMMITTED : COORD_ABORTED;
 }

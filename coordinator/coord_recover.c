@@ -5,7 +5,7 @@
  *   PENDING       a one-phase outcome nobody here knows: ASKING
  *   PENDING END   over
  *   END           over without a forced record: a one-phase commit, or an abort with a hazard
- *   END END       one more hazard of an abort
+ *   END END       one more hazard of an abort, or all hazards forgotten: the last one counts
  *
  * Nothing else can have been written. A transaction without a record is presumed aborted. */
 #include "coordinator/coord_record.h"

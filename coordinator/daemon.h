@@ -35,7 +35,7 @@ struct coord_settings {
     uint64_t batch_max;       /* messages in one request to a participant */
     uint64_t lanes_max;       /* requests under way to one participant, of either sort */
     uint64_t queue_max_bytes; /* of records waiting for the log */
-    uint64_t retention_ms, retained_max;
+    uint64_t retention_ms, retained_max, keys_max;
     uint64_t results_max_bytes; /* kept for replays, in all */
     uint64_t drain_ms;
 };
@@ -302,7 +302,12 @@ void coord_view_write(struct tpc_buf *out, const struct coord_xact *xact, bool r
 void coord_view_members(struct tpc_buf *out, const struct coord_xact *xact, bool results);
 const char *coord_view_state(const struct coord_xact *xact);
 
-/* endpoints.c, submit.c, inquiry.c */
+/* The transaction of an id or gtid; NULL: there is none, and that was answered. */
+struct coord_xact *coord_find(struct coord_daemon *daemon, struct api_request *request,
+                              const char *text);
+
+/* endpoints.c, submit.c, inquiry.c, forget.c */
+void coord_forget(void *arg, struct api_request *request, const char *const args[]);
 void coord_handle(void *arg, struct api_request *request);
 void coord_handle_admin(void *arg, struct api_request *request);
 void coord_submit(void *arg, struct api_request *request, const char *const args[]);

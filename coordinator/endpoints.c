@@ -68,8 +68,8 @@ static void unknown_transaction(struct api_request *request, const char *id)
     api_respond(request, 404, API_PROBLEM_CONTENT_TYPE, &out);
 }
 
-static struct coord_xact *find(struct coord_daemon *daemon, struct api_request *request,
-                               const char *text)
+struct coord_xact *coord_find(struct coord_daemon *daemon, struct api_request *request,
+                              const char *text)
 {
     struct tpc_id id;
     struct coord_xact *xact = NULL;
@@ -90,7 +90,7 @@ static struct coord_xact *find(struct coord_daemon *daemon, struct api_request *
 static void get_transaction(void *arg, struct api_request *request, const char *const args[])
 {
     struct coord_daemon *daemon = arg;
-    struct coord_xact *xact = find(daemon, request, args[0]);
+    struct coord_xact *xact = coord_find(daemon, request, args[0]);
     const char *wait = api_request_query(request, "wait");
     uint64_t wait_ms = 0;
     if (xact == NULL) {
@@ -109,7 +109,7 @@ static void get_transaction(void *arg, struct api_request *request, const char *
 
 static void abort_transaction(void *arg, struct api_request *request, const char *const args[])
 {
-    struct coord_xact *xact = find(arg, request, args[0]);
+    struct coord_xact *xact = coord_find(arg, request, args[0]);
     if (xact == NULL) {
         return;
     }
@@ -141,7 +141,7 @@ static void abort_transaction(void *arg, struct api_request *request, const char
 
 static void commit_transaction(void *arg, struct api_request *request, const char *const args[])
 {
-    struct coord_xact *xact = find(arg, request, args[0]);
+    struct coord_xact *xact = coord_find(arg, request, args[0]);
     if (xact != NULL) {
         coord_problem(request, 409, "not-active", "The transaction is not interactive",
                       "a transaction that was submitted whole commits by itself; this one is %s",
@@ -231,6 +231,7 @@ static const struct api_route routes[] = {
     {"GET", "/v1/transactions/{id}", get_transaction},
     {"POST", "/v1/transactions/{id}/commit", commit_transaction},
     {"POST", "/v1/transactions/{id}/abort", abort_transaction},
+    {"POST", "/v1/transactions/{id}/forget", coord_forget},
     {"GET", "/v1/participants", coord_participants_list},
     {"GET", "/v1/participants/{name}", coord_participants_get},
     {"PUT", "/v1/participants/{name}", coord_participants_put},

@@ -9,7 +9,7 @@ import unittest
 
 ASSENT = None
 COMMANDS = [("submit",), ("tx", "ls"), ("tx", "show"), ("tx", "wait"), ("tx", "abort"),
-            ("agent", "ls"), ("agent", "show"), ("branch", "ls"), ("branch", "resolve"),
+            ("tx", "forget"), ("agent", "ls"), ("agent", "show"), ("branch", "ls"), ("branch", "resolve"),
             ("branch", "forget"), ("check",)]
 OK, ERROR, USAGE, ABORTED, IN_DOUBT, UNREACHABLE = range(6)
 
@@ -86,7 +86,7 @@ class Words(unittest.TestCase):
 
     def test_missing_and_surplus_words(self):
         self.refused(["submit"], "FILE|-")
-        for command in ("show", "wait", "abort"):
+        for command in ("show", "wait", "abort", "forget"):
             self.refused(["tx", command], "ID")
         self.refused(["tx", "show", "a", "b"], '"b"')
         self.refused(["check", "now"], '"now"')
@@ -123,7 +123,7 @@ class Words(unittest.TestCase):
 
     def test_every_command_that_finds_nobody_is_status_5(self):
         words = {("tx", "show"): ["x"], ("tx", "wait"): ["x"], ("tx", "abort"): ["x"],
-                 ("agent", "show"): ["x"], ("submit",): ["-"], ("branch", "forget"): ["x"],
+                 ("tx", "forget"): ["x"], ("agent", "show"): ["x"], ("submit",): ["-"], ("branch", "forget"): ["x"],
                  ("branch", "resolve"): ["x", "--commit", "--reason", "r"]}
         for command in COMMANDS:
             with self.subTest(command=command):

@@ -138,6 +138,27 @@ static void test_resolve(void **state)
     }
 }
 
+static void test_forget(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"reason\":\"put right\",\"operator\":\"eve\"}";
+    struct api_resolve forget;
+    assert_int_equal(api_forget_decode(body, strlen(body), &forget, NULL), TPC_OK);
+    assert_string_equal(forget.reason, "put right");
+    assert_string_equal(forget.operator_name, "eve");
+    api_resolve_done(&forget);
+
+    assert_int_equal(api_forget_decode("", 0, &forget, NULL), TPC_OK);
+    assert_string_equal(forget.reason, "");
+    assert_string_equal(forget.operator_name, "");
+    api_resolve_done(&forget);
+
+    static const char bad[] = "{\"outcome\":\"commit\"}";
+    struct api_refusal refusal = {0};
+    assert_int_equal(api_forget_decode(bad, strlen(bad), &forget, &refusal), TPC_EINVAL);
+    assert_string_equal(refusal.field, "outcome");
+}
+
 static void test_participant(void **state)
 {
     (void)state;
@@ -225,6 +246,7 @@ int main(void)
         cmocka_unit_test(test_decisions__through),
         cmocka_unit_test(test_decisions__refusals),
         cmocka_unit_test(test_resolve),
+        cmocka_unit_test(test_forget),
         cmocka_unit_test(test_participant),
         cmocka_unit_test(test_url_check),
         cmocka_unit_test(test_name_check),

@@ -110,6 +110,27 @@ static void test_coord_recover__end_record_may_leave_out_the_branches(void **sta
     assert_int_equal(world.txn.state, COORD_ABORTED);
 }
 
+static void test_coord_recover__last_end_record_tells_the_hazards(void **state)
+{
+    (void)state;
+    for (unsigned commit = 0; commit < 2; commit++) {
+        begin(2, false);
+        struct coord_record record = a_record(2, false, commit != 0);
+        record.branches[1].end = COORD_END_UNKNOWN;
+        assert_int_equal(fold(WAL_COORD_END, &record), TPC_OK);
+        record.branches[0].end = COORD_END_OTHER;
+        assert_int_equal(fold(WAL_COORD_END, &record), TPC_OK);
+        assert_int_equal(world.txn.hazards, 3);
+        record.branches[0].end = record.branches[1].end = COORD_END_NONE;
+        assert_int_equal(fold(WAL_COORD_END, &record), TPC_OK);
+        assert_int_equal(world.txn.hazards, 0);
+        assert_int_equal(coord_outcome(&world.txn), commit ? COORD_COMMIT : COORD_ABORT);
+        assert_int_equal(world.txn.branches[0].end, COORD_END_OTHER); /* what happened stays */
+        record.commit = !record.commit;
+        assert_int_equal(fold(WAL_COORD_END, &record), TPC_ECORRUPT);
+    }
+}
+
 static void test_coord_recover__pending_record_is_asked_about(void **state)
 {
     (void)state;
@@ -178,7 +199,7 @@ static void test_coord_recover__impossible_order_is_damage(void **state)
         {WAL_COORD_COMMIT, WAL_COORD_END, &commit, &abort},
         {WAL_COORD_END, WAL_COORD_COMMIT, &commit, &commit},
         {WAL_COORD_END, WAL_COORD_COMMIT, &abort, &commit},
-        {WAL_COORD_END, WAL_COORD_END, &commit, &commit},
+        {WAL_COORD_END, WAL_COORD_END, &commit, &abort},
         {WAL_COORD_END, WAL_COORD_END, &abort, &commit},
         {WAL_COORD_PENDING, WAL_COORD_PENDING, &pending, &pending},
         {WAL_COORD_END, WAL_COORD_PENDING, &ended, &pending},
@@ -221,6 +242,7 @@ int main(void)
         cmocka_unit_test(test_coord_recover__commit_record_without_end_is_told),
         cmocka_unit_test(test_coord_recover__ended_commit_is_what_it_was),
         cmocka_unit_test(test_coord_recover__end_record_may_leave_out_the_branches),
+        cmocka_unit_test(test_coord_recover__last_end_record_tells_the_hazards),
         cmocka_unit_test(test_coord_recover__pending_record_is_asked_about),
         cmocka_unit_test(test_coord_recover__one_phase_commit_needs_its_end_alone),
         cmocka_unit_test(test_coord_recover__hazards_of_an_abort_add_up),
