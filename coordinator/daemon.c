@@ -325,19 +325,23 @@ int coord_daemon_run(const struct coord_settings *settings)
 {
     struct coord_daemon daemon = {.settings = settings, .started_ms = tpc_clock_mono_ms()};
     loop_init(&daemon);
-    daemon.start_rc = start(&daemon, &daemon.start_err);
-    if (daemon.start_rc == TPC_OK) {
+    struct tpc_err err = {0};
+    enum tpc_rc rc =
+        start(&daemon, &err); /* recovery may be under way on its thread when it returns */
+    if (rc == TPC_OK) {
         tpc_log_flush();
         uv_run(daemon.loop, UV_RUN_DEFAULT);
+        rc = daemon.start_rc;
+        err = daemon.start_err;
     }
-    if (daemon.start_rc != TPC_OK) {
-        tpc_log(TPC_LOG_ERROR, "daemon.start_failed", tpc_kv_str("error", daemon.start_err.text));
+    if (rc != TPC_OK) {
+        tpc_log(TPC_LOG_ERROR, "daemon.start_failed", tpc_kv_str("error", err.text));
     }
     stop(&daemon);
     loop_done(&daemon);
-    if (daemon.start_rc == TPC_OK) {
+    if (rc == TPC_OK) {
         tpc_log(TPC_LOG_INFO, "daemon.stopped", tpc_kv_str("state", "stopped"));
     }
     tpc_log_flush_last();
-    return daemon.start_rc == TPC_OK ? 0 : 1;
+    return rc == TPC_OK ? 0 : 1;
 }
