@@ -10,7 +10,7 @@ static _Noreturn void usage(const char *program, const char *word)
 {
     (void)fprintf(stderr,
                   "%s: '%s'?\nusage: %s [--seed N] [--count N] [--process NAME] [--point NAME] "
-                  "[--scenario NAME] [--keep]\n",
+                  "[--scenario NAME] [--full] [--keep]\n",
                   program, word, program);
     exit(2);
 }
@@ -32,6 +32,10 @@ void crash_options_parse(struct crash_options *options, int argc, char **argv)
         const char *word = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(word, "--keep") == 0) {
             options->keep = true;
+            continue;
+        }
+        if (strcmp(word, "--full") == 0) {
+            options->full = true;
             continue;
         }
         if (value == NULL) {

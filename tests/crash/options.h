@@ -11,6 +11,7 @@ struct crash_options {
     const char *process;  /* --process NAME */
     const char *point;    /* --point NAME */
     const char *scenario; /* --scenario NAME */
+    bool full;            /* --full: the long tier */
     bool keep;            /* --keep: leave logs and databases where they are */
 };
 

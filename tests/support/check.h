@@ -7,8 +7,8 @@
 
 struct sup_report {
     unsigned count;
-    bool quiet;     /* count, but do not print: for the checkers' own tests */
-    char last[256]; /* the last objection */
+    bool quiet;      /* count, but do not print: for the checkers' own tests */
+    char last[1024]; /* the last objection */
 };
 
 void sup_object(struct sup_report *report, const char *format, ...) TPC_PRINTF(2, 3);
