@@ -26,6 +26,14 @@ static struct part_branch_entry *make(struct part_sqlite *sqlite, const struct t
     return entry;
 }
 
+void part_branch_unguard(struct part_sqlite *sqlite)
+{
+    for (struct part_branch_entry *entry = sqlite->branches; entry != NULL;
+         entry = entry->hh.next) {
+        entry->unguarded = true;
+    }
+}
+
 void part_branch_drop(struct part_sqlite *sqlite, struct part_branch_entry *entry)
 {
     sqlite->released |= entry->owner.state == PART_LOCK_HOLDING;
@@ -344,7 +352,7 @@ enum tpc_rc part_branch_restore(struct part_sqlite *sqlite, const struct tpc_id 
     }
     memcpy(entry->payload, payload, size);
     entry->payload_size = size;
-    entry->check_marker = true;
+    entry->check_marker = entry->unguarded = true;
     sqlite->prepared++;
     return TPC_OK;
 }

@@ -91,13 +91,14 @@ static enum part_apply_result apply_entry(struct group *group, struct part_branc
     return result;
 }
 
-/* All at once, without a way back for a single one: the locks say that none will be needed. */
+/* All at once, without a way back for a single one: the locks say that none will be needed, unless
+ * another program could write. */
 static enum part_apply_result apply_together(struct group *group)
 {
     enum part_apply_result result = PART_APPLIED;
     for (struct part_branch_entry *entry = group->first; entry != NULL && result == PART_APPLIED;
          entry = entry->next_in_group) {
-        result = apply_entry(group, entry, false);
+        result = entry->unguarded ? PART_APPLY_CONFLICT : apply_entry(group, entry, false);
         entry->result = result;
     }
     return result;
@@ -113,6 +114,10 @@ static enum part_apply_result apply_alone(struct group *group, struct part_branc
     }
     for (int i = 0; i < 2 && result == PART_APPLY_CONFLICT; i++) {
         result = apply_entry(group, entry, i == 1);
+        if (result == PART_APPLIED && entry->unguarded && sqlite->options.foreign_keys) {
+            result = part_foreign_check(sqlite, entry->payload, entry->payload_size, group->detail,
+                                        sizeof(group->detail));
+        }
         if (result == PART_APPLY_CONFLICT &&
             part_write_exec(sqlite, PART_OWN_ROLLBACK_TO) != SQLITE_OK) {
             result = PART_APPLY_FAILED;

@@ -168,6 +168,14 @@ void part_apply_forget(struct part_schema *schema);
 enum part_apply_result part_apply_row(struct part_sqlite *sqlite, struct part_table *table,
                                       enum part_change_op op, struct part_cell *row);
 
+/* ---- sqlite_foreign.c ---- */
+
+/* A change that was just applied, and during whose preparation others may have written: does every
+ * foreign key that it touches still hold? Its locks do not bind other programs, and the keys are
+ * not enforced while applying. */
+enum part_apply_result part_foreign_check(struct part_sqlite *sqlite, const void *payload,
+                                          size_t size, char *detail, size_t detail_size);
+
 /* ---- sqlite_keys.c: keys that SQLite makes (max + 1), for branches beside each other ---- */
 
 /* Fill stmt->makes_keys: look at its program. */
@@ -231,6 +239,7 @@ struct part_branch_entry {
     char *payload;
     size_t payload_size;
     bool check_marker; /* a commit may have happened already */
+    bool unguarded;    /* others may have written since it was captured */
     /* sqlite_commit.c's */
     enum part_apply_result result;
     char *detail;
@@ -239,6 +248,8 @@ struct part_branch_entry {
 };
 
 struct part_branch_entry *part_branch_find(struct part_sqlite *sqlite, const struct tpc_id *gtid);
+/* Another program wrote: none of the prepared can be taken for granted. */
+void part_branch_unguard(struct part_sqlite *sqlite);
 /* Let the branch's locks go and forget it. */
 void part_branch_drop(struct part_sqlite *sqlite, struct part_branch_entry *entry);
 /* Capture, lock; the job ends, or waits, or (one-phase) stands in sqlite->one_phase. */

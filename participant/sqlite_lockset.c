@@ -86,11 +86,25 @@ static bool same(const struct part_key *key, const struct part_cell *a, const st
     return true;
 }
 
+/* Is the value compared as another one than it is? Then it cannot be told which. */
+static bool is_converted(const struct part_key *key, const struct part_cell *row)
+{
+    for (size_t i = 0; key->conversions != NULL && i < key->count; i++) {
+        uint8_t type = row[key->columns[i]].type;
+        if ((key->conversions[i] == PART_AFF_NUMERIC && type == PART_CELL_TEXT) ||
+            (key->conversions[i] == PART_AFF_TEXT &&
+             (type == PART_CELL_INT || type == PART_CELL_REAL))) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* @mode, S or X, on the value that @key has in @row; on nothing when that is no value. */
 static enum tpc_rc lock_value(struct part_capture *capture, const struct part_key *key,
                               const struct part_cell *row, uint8_t mode)
 {
-    if (key->coarse || has_any(key, row)) {
+    if (key->coarse || has_any(key, row) || is_converted(key, row)) {
         return part_lockset_add(capture, &key->space, mode);
     }
     if (has_null(key, row)) {

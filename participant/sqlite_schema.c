@@ -19,6 +19,8 @@ struct draft {
     size_t count;
     uint16_t columns[COLUMNS_MAX], parent_columns[COLUMNS_MAX];
     enum part_collation collations[COLUMNS_MAX];
+    bool converts;
+    enum part_affinity conversions[COLUMNS_MAX];
 };
 
 struct load {
@@ -397,7 +399,8 @@ static enum tpc_rc end_foreign_key(struct load *load)
         const struct part_column *parent = &load->parent->columns[draft->parent_columns[i]];
         const struct part_column *child = &load->table->columns[draft->columns[i]];
         /* SQLite converts the child's value by the parent's affinity before it compares. */
-        draft->coarse |= parent->affinity != child->affinity && parent->affinity != PART_AFF_BLOB;
+        draft->conversions[i] = parent->affinity;
+        draft->converts |= parent->affinity != child->affinity;
     }
     struct part_key *key = part_arena_alloc(&load->schema->arena, sizeof(*key));
     if (key == NULL || fill_key(load, key) != TPC_OK ||
@@ -407,6 +410,12 @@ static enum tpc_rc end_foreign_key(struct load *load)
     }
     key->coarse |= child_unseen;
     key->unseen = child_unseen;
+    if (draft->converts) {
+        key->conversions = part_arena_copy(&load->schema->arena, draft->conversions,
+                                           draft->count * sizeof(*key->conversions));
+        key->coarse |= key->conversions == NULL;
+    }
+    key->parent = load->parent;
     key->next = load->table->children;
     load->table->children = key;
     load->table->has_foreign_keys = true;

@@ -38,6 +38,9 @@ struct part_key {
     bool coarse;  /* the values cannot be told: lock the space */
     bool unseen;  /* nor whether they change */
     bool partial; /* a row may come under it by a change of other columns */
+    /* Of a child's key: by which SQLite converts a value before it compares; NULL: as it is. */
+    const enum part_affinity *conversions;
+    const struct part_table *parent; /* of a child's key; its columns stand in the same order */
     struct part_key *next;
 };
 

@@ -55,6 +55,7 @@ static enum tpc_rc look_at_schema(struct part_sqlite *sqlite, struct tpc_err *re
     if (data_version == sqlite->data_version) {
         return TPC_OK;
     }
+    part_branch_unguard(sqlite);
     if (read_number(sqlite, PART_OWN_SCHEMA_VERSION, &schema_version) != SQLITE_OK) {
         return tpc_fail(reterr, TPC_EIO, "%s", sqlite3_errmsg(sqlite->db));
     }

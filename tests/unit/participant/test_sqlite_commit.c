@@ -263,6 +263,54 @@ static void test_others__a_long_write_makes_captures_and_commits_wait_and_fail_s
     fx_done(&fx);
 }
 
+/* Nobody enforces foreign keys while applying, and locks do not bind other programs. */
+static void test_others__a_broken_reference_is_shown(void **state)
+{
+    (void)state;
+    static const char *const work[] = {
+        "INSERT INTO child VALUES(1, 1, NULL)",      "DELETE FROM parent WHERE id = 2",
+        "UPDATE child SET p = 3 WHERE id = 9",       "UPDATE parent SET code = 'x' WHERE id = 4",
+        "INSERT INTO child VALUES(5, 5, 'five')",    "UPDATE parent SET note = 'y' WHERE id = 6",
+        "UPDATE parent SET code = 'z' WHERE id = 7",
+    };
+    static const bool applies[] = {false, false, false, false, true, true, true};
+    enum { WORK = sizeof(work) / sizeof(work[0]) };
+    struct fx fx;
+    struct part_job *jobs[WORK];
+    fx_setup(&fx, "CREATE TABLE parent(id INTEGER PRIMARY KEY, code TEXT UNIQUE, note);"
+                  "CREATE TABLE child(id INTEGER PRIMARY KEY, p REFERENCES parent,"
+                  " q TEXT REFERENCES parent(code) ON UPDATE CASCADE);"
+                  "INSERT INTO parent VALUES(1, 'one', ''), (2, 'two', ''), (3, 'three', ''),"
+                  " (4, 'four', ''), (5, 'five', ''), (6, 'six', ''), (7, 'seven', '');"
+                  "INSERT INTO child VALUES(9, NULL, NULL), (10, NULL, 'seven')");
+    for (unsigned i = 0; i < WORK; i++) {
+        jobs[i] = FX_PREPARE(&fx, i + 1, work[i]);
+        assert_int_equal(jobs[i]->outcome, PART_JOB_READY);
+    }
+    fx_reopen(&fx);
+    fx_must(&fx, "DELETE FROM parent WHERE id IN (1, 3);"
+                 "INSERT INTO child VALUES(20, 2, NULL), (21, NULL, 'four'), (22, 6, 'six')");
+    for (unsigned i = 0; i < WORK; i++) {
+        restore(&fx, jobs[i]);
+        fx_free(jobs[i]);
+    }
+    fx_start(&fx);
+    for (unsigned i = 0; i < WORK; i++) {
+        struct part_job *job = fx_job(PART_JOB_COMMIT, i + 1);
+        fx_submit(&fx, job);
+        assert_int_equal(fx_wait(&fx, job), applies[i] ? PART_JOB_COMMITTED : PART_JOB_CONFLICT);
+        if (!applies[i]) {
+            assert_non_null(strstr(job->cause.detail, "another program wrote the file"));
+        }
+        fx_free(job);
+    }
+    struct tpc_buf out = {0};
+    fx_dump(fx.other, "PRAGMA foreign_key_check", &out);
+    assert_int_equal(out.size, 0);
+    tpc_buf_done(&out);
+    fx_done(&fx);
+}
+
 int main(void)
 {
     tpc_fp_register(points, sizeof(points) / sizeof(points[0]));
@@ -274,6 +322,7 @@ int main(void)
         cmocka_unit_test(test_commit__a_full_disk_loses_nothing),
         cmocka_unit_test(test_others__write_while_nothing_is_prepared),
         cmocka_unit_test(test_others__a_change_that_no_longer_applies_is_shown_alone),
+        cmocka_unit_test(test_others__a_broken_reference_is_shown),
         cmocka_unit_test(test_others__an_altered_table_is_noticed),
         cmocka_unit_test(test_others__a_long_write_makes_captures_and_commits_wait_and_fail_softly),
     };
