@@ -33,6 +33,7 @@ struct client {
 
 struct sup_load {
     struct sup_world *world;
+    char url[64]; /* of the coordinator; the test's thread rewrites its own at restarts */
     struct sup_load_options options;
     struct sup_history *history;
     struct client *clients;
@@ -208,7 +209,7 @@ static void send_request(struct client *client)
 {
     struct sup_load *load = client->load;
     struct sup_transfer *transfer = transfer_of(client);
-    const char *base = sup_daemon_url(&load->world->coordinator);
+    const char *base = load->url;
     uint32_t timeout_ms = load->options.timeout_ms;
     client->call = (struct api_call){
         .url = client->url, .on_done = on_done, .at_most_once = load->options.faults};
@@ -286,6 +287,7 @@ struct sup_load *sup_load_begin(struct sup_world *world, const struct sup_load_o
         sup_die("no load: %s", err.text);
     }
     load->world = world;
+    (void)snprintf(load->url, sizeof load->url, "%s", sup_daemon_url(&world->coordinator));
     load->options = *options;
     load->history = history;
     atomic_store(&load->give_up_ms, UINT64_MAX);
