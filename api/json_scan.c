@@ -1,6 +1,6 @@
 #include "api/json_scan.h"
 
-#include "api/utf8.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdint.h>
@@ -135,7 +135,7 @@ static enum tpc_rc scan_string(struct scan *scan)
                 return rc;
             }
         } else if (c >= 0x80) {
-            size_t length = api_utf8_sequence(scan->text + scan->at, scan->size - scan->at);
+            size_t length = tpc_utf8_sequence(scan->text + scan->at, scan->size - scan->at);
             if (length == 0) {
                 return malformed(scan, "a string must be valid UTF-8");
             }

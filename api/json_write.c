@@ -1,8 +1,8 @@
 /* The JSON writer: straight into a buffer, no tree. */
 #include "api/json.h"
-#include "api/utf8.h"
 
 #include "base/tpc_assert.h"
+#include "base/utf8.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -77,7 +77,7 @@ static void add_string(struct tpc_buf *out, const char *text, size_t size)
             i = run;
             continue;
         }
-        size_t length = p[i] >= 0x80 ? api_utf8_sequence(p + i, size - i) : 0;
+        size_t length = p[i] >= 0x80 ? tpc_utf8_sequence(p + i, size - i) : 0;
         if (length > 0) {
             tpc_buf_add(out, text + i, length);
             i += length;

@@ -3,6 +3,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/tpc_assert.h"
+#include "base/utf8.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -69,26 +70,10 @@ bool tpc_log_parse_format(const char *text, enum tpc_log_format *ret_format)
     return false;
 }
 
-/* The length of the UTF-8 sequence at @s (RFC 3629: no overlong form, no surrogate, nothing above
- * U+10FFFF), or 0 when it is none. */
+/* The length of the character at @s, or 0 when it is no UTF-8. */
 static size_t utf8_length(const unsigned char *s)
 {
-    if (s[0] < 0x80) {
-        return 1;
-    }
-    size_t length = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
-    if (s[0] < 0xc2 || s[0] > 0xf4) {
-        return 0;
-    }
-    for (size_t i = 1; i < length; i++) {
-        if ((s[i] & 0xc0) != 0x80) {
-            return 0; /* also at the NUL */
-        }
-    }
-    bool overlong = (s[0] == 0xe0 && s[1] < 0xa0) || (s[0] == 0xf0 && s[1] < 0x90);
-    bool surrogate = s[0] == 0xed && s[1] > 0x9f;
-    bool beyond = s[0] == 0xf4 && s[1] > 0x8f;
-    return overlong || surrogate || beyond ? 0 : length;
+    return s[0] < 0x80 ? 1 : tpc_utf8_sequence(s, strnlen((const char *)s, 4));
 }
 
 /* The same escapes serve JSON and quoted logfmt. */

@@ -1,12 +1,12 @@
 /* Well-formed UTF-8, RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF. */
-#ifndef ASSENT_API_UTF8_H
-#define ASSENT_API_UTF8_H
+#ifndef ASSENT_BASE_UTF8_H
+#define ASSENT_BASE_UTF8_H
 
 #include <stddef.h>
 
 /* The length of the well-formed sequence of two to four bytes at @p, of which @left bytes may be
  * read (at least one); 0 when there is none. ASCII is left to the caller. */
-static inline size_t api_utf8_sequence(const unsigned char *p, size_t left)
+static inline size_t tpc_utf8_sequence(const unsigned char *p, size_t left)
 {
     unsigned char low = 0x80, high = 0xBF;
     size_t length;
