@@ -1,6 +1,7 @@
 /* --print-config and --help. */
 #include "base/config.h"
 #include "base/config_internal.h"
+#include "base/utf8.h"
 
 #include <ctype.h>
 #include <string.h>
@@ -53,6 +54,47 @@ static bool is_plain(const char *text)
     return text[length] == '\0' && text[length - 1] != ':' && strncmp(text, "...", 3) != 0;
 }
 
+/* The code point of a well-formed sequence of @length bytes. */
+static unsigned code_point(const unsigned char *s, size_t length)
+{
+    unsigned code = length == 2 ? s[0] & 0x1fU : length == 3 ? s[0] & 0x0fU : s[0] & 0x07U;
+    for (size_t i = 1; i < length; i++) {
+        code = code << 6 | (s[i] & 0x3fU);
+    }
+    return code;
+}
+
+/* What a YAML reader refuses, drops, or folds like the end of a line. */
+static bool must_escape(unsigned code)
+{
+    return (code >= 0x80 && code <= 0x9f) || code == 0x2028 || code == 0x2029 || code == 0xfeff ||
+           code == 0xfffe || code == 0xffff;
+}
+
+/* YAML cannot hold bytes that are no UTF-8: they are shown as U+FFFD. */
+static void print_quoted(const unsigned char *s, FILE *out)
+{
+    fputc('"', out);
+    while (*s != '\0') {
+        size_t length = *s < 0x80 ? 1 : tpc_utf8_sequence(s, strnlen((const char *)s, 4));
+        unsigned code = length > 1 ? code_point(s, length) : 0;
+        if (length == 0) {
+            fputs("\xef\xbf\xbd", out);
+            length = 1;
+        } else if (*s == '"' || *s == '\\') {
+            fprintf(out, "\\%c", *s);
+        } else if (*s < 0x20 || *s == 0x7f) {
+            fprintf(out, "\\x%02x", *s);
+        } else if (must_escape(code)) {
+            fprintf(out, "\\u%04x", code);
+        } else {
+            fwrite(s, 1, length, out);
+        }
+        s += length;
+    }
+    fputc('"', out);
+}
+
 static void print_scalar(const char *text, bool secret, FILE *out)
 {
     struct tpc_buf masked = {0};
@@ -65,18 +107,7 @@ static void print_scalar(const char *text, bool secret, FILE *out)
     if (is_plain(s)) {
         fputs(s, out);
     } else {
-        fputc('"', out);
-        for (; *s != '\0'; s++) {
-            unsigned char c = (unsigned char)*s;
-            if (c == '"' || c == '\\') {
-                fprintf(out, "\\%c", c);
-            } else if (c < 0x20 || c == 0x7f) {
-                fprintf(out, "\\x%02x", c);
-            } else {
-                fputc(c, out);
-            }
-        }
-        fputc('"', out);
+        print_quoted((const unsigned char *)s, out);
     }
     tpc_buf_done(&masked);
 }

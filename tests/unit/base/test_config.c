@@ -357,6 +357,19 @@ static void test_config_print__is_yaml_with_secrets_hidden(void **state)
     done(&l);
 }
 
+/* Raw, the first would end a line, the second be refused, and the last be no UTF-8 at all. */
+static void test_config_print__escapes_what_a_yaml_reader_would_change(void **state)
+{
+    (void)state;
+    struct loaded l;
+    LOAD_FINE(&l, "--output=\xc3\xa9 \xe2\x80\xa8 \xc2\x80 \xf0\x9f\x98\x80 \xff");
+    char *text = text_of(print_settings, &l.settings);
+    assert_non_null(strstr(text, "output: \"\xc3\xa9 \\u2028 \\u0080 \xf0\x9f\x98\x80 "
+                                 "\xef\xbf\xbd\"\n"));
+    free(text);
+    done(&l);
+}
+
 static void test_config_help__is_laid_out_with_defaults(void **state)
 {
     (void)state;
@@ -399,6 +412,8 @@ int main(void)
         cmocka_unit_test(test_parse_size__units),
         cmocka_unit_test(test_config_mask__hides_passwords_and_nothing_else),
         cmocka_unit_test_setup(test_config_print__is_yaml_with_secrets_hidden, clear_environment),
+        cmocka_unit_test_setup(test_config_print__escapes_what_a_yaml_reader_would_change,
+                               clear_environment),
         cmocka_unit_test_setup(test_config_help__is_laid_out_with_defaults, clear_environment),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
