@@ -216,7 +216,9 @@ static enum tpc_rc read_error(const struct api_json *const *member, struct api_a
             answer->error = (enum api_answer_error)i;
         }
     }
-    (void)api_json_u64(member[GENERATION_SEEN], &answer->generation_seen);
+    if (answer->error == API_ERROR_LOG_SET_BACK) {
+        (void)api_json_u64(member[GENERATION_SEEN], &answer->generation_seen);
+    }
     return TPC_OK;
 }
 
