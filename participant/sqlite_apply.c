@@ -370,10 +370,11 @@ static enum part_apply_result take_out(struct apply *apply, struct part_arena *a
                                        struct taken **list)
 {
     const struct part_table *table = apply->tables[update->table];
+    if (update->key_count != table->primary.count) {
+        return vanished(apply, table);
+    }
     struct taken *taken = make_taken(arena, table, update);
-    int rc = taken != NULL && update->key_count == table->primary.count
-                 ? read_row(apply, arena, table, update, taken)
-                 : SQLITE_NOMEM;
+    int rc = taken != NULL ? read_row(apply, arena, table, update, taken) : SQLITE_NOMEM;
     if (rc == SQLITE_DONE) {
         return vanished(apply, table);
     }
