@@ -215,7 +215,7 @@ static const char *wrong_with(enum wal_kind kind, const struct coord_record *rec
     if (record->has_key != ((seen & TPC_BIT(TAG_BODY_DIGEST)) != 0)) {
         return "a key without its digest";
     }
-    if (record->one_phase ? record->branch_count > 1 || kind == WAL_COORD_COMMIT
+    if (record->one_phase ? record->branch_count != 1 || kind == WAL_COORD_COMMIT
                           : kind == WAL_COORD_PENDING) {
         return "one-phase does not go with it";
     }

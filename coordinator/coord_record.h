@@ -14,7 +14,8 @@ struct coord_record_branch {
     enum coord_end end; /* in end records: the hazard's nature, else NONE */
 };
 
-/* COMMIT, PENDING and END carry the same body; END alone may leave out branches and key. */
+/* COMMIT, PENDING and END carry the same body; END alone may leave out the key, and
+ * of a two-phase transaction the branches. */
 struct coord_record {
     struct tpc_id gtid; /* of the attempt that decided */
     struct tpc_id id;   /* of the transaction as the client knows it; equals gtid for attempt 1 */

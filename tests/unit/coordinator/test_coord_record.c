@@ -93,8 +93,10 @@ static void test_coord_record__comes_back_as_it_was(void **state)
         .gtid = gtid, .id = gtid, .one_phase = true, .attempts = 1, .branch_count = 1};
     record.branches[0] = branch("east", COORD_VOTE_NONE, COORD_END_NONE);
     assert_survives(WAL_COORD_PENDING, &record);
-    record.branch_count = 0;
     record.commit = true;
+    assert_survives(WAL_COORD_END, &record);
+    record.branch_count = 0;
+    record.one_phase = false;
     record.has_key = true; /* an empty one */
     assert_survives(WAL_COORD_END, &record);
 }
