@@ -54,7 +54,7 @@ class Run(unittest.TestCase):
         for words in ([], ["help"], ["--help"]):
             done = self.run_word(*words)
             self.assertEqual((done.returncode, done.stderr, done.notes), (0, "", ""))
-            for word in ("demo", "build", "test", "asan", "tsan", "lint", "format", "help"):
+            for word in ("demo", "build", "test", "asan", "tsan", "fuzz", "lint", "format", "help"):
                 self.assertIn("\n  " + word, done.stdout)
 
     def test_an_unknown_word(self):
@@ -124,6 +124,25 @@ class Run(unittest.TestCase):
             notes = self.run_word(word).notes
             self.assertIn("cmake --preset %s -DBUILD_TESTING=ON" % preset, notes)
             self.assertIn("ctest --test-dir build/%s " % preset, notes)
+
+    def test_fuzz_runs_the_targets_that_are_there(self):
+        fuzz, built = (os.path.join(self.tree, *path) for path in
+                       (("tests", "fuzz"), ("build", "fuzz", "tests")))
+        os.makedirs(fuzz)
+        os.makedirs(built)
+        for name in ("json", "record"):
+            self.program(os.path.join(fuzz, "fuzz_%s.c" % name), "")
+            self.program(os.path.join(built, "fuzz_" + name), NOTE)
+        done = self.run_word("fuzz")
+        self.assertRegex(done.notes, r"(?s)--preset fuzz .*fuzz_json -max_total_time=60 .*"
+                                     r"fuzz_record .*build/fuzz/corpus/record tests/fuzz/corpus/record")
+        done = self.run_word("fuzz", "record", "5", missing="libclang-rt-14-dev libclang-rt-dev")
+        self.assertIn("recommends libclang-rt-14-dev\n", done.notes)
+        self.assertIn("fuzz_record -max_total_time=5 ", done.notes)
+        self.assertNotIn("fuzz_json", done.notes)
+        for words in (("jsno",), ("json", "many"), ("json", "5", "more")):
+            self.assertNotEqual(self.run_word("fuzz", *words).returncode, 0)
+        self.assertIn("there are: json record", self.run_word("fuzz", "jsno").stderr)
 
     def test_demo_hands_its_arguments_on(self):
         self.assertTrue(self.run_word("demo", "--keep").notes.endswith("\nassent demo --keep\n"))
