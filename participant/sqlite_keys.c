@@ -38,15 +38,27 @@ static bool looks_at_rows(const char *opcode)
 }
 
 struct program {
-    int64_t root_page;
+    const struct part_table *table;
     bool opened; /* the table was */
     int cursor;  /* at the table; -1: none */
     bool makes_keys, unfit;
 };
 
+static bool is_index_of(const struct part_table *table, int64_t root_page)
+{
+    for (size_t i = 0; i < table->index_count; i++) {
+        if (table->index_pages[i] == root_page) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void judge_open(struct program *program, bool writes, int cursor, int64_t root_page)
 {
-    if (root_page == program->root_page) {
+    /* To write, indexes are opened with their table; to read, often without. */
+    program->unfit |= !writes && is_index_of(program->table, root_page);
+    if (root_page == program->table->root_page) {
         program->unfit |= program->opened || !writes;
         program->opened = true;
         program->cursor = cursor;
@@ -82,7 +94,7 @@ void part_keys_judge(struct part_sqlite *sqlite, struct part_stmt *stmt)
             return; /* the row could be in the way all the same */
         }
     }
-    struct program program = {.root_page = table->root_page, .cursor = -1};
+    struct program program = {.table = table, .cursor = -1};
     struct tpc_buf sql = {0};
     sqlite3_stmt *explain = NULL;
     tpc_buf_adds(&sql, "EXPLAIN ");
@@ -169,7 +181,10 @@ static bool change_row(struct part_sqlite *sqlite, struct part_table *table, enu
 
 bool part_keys_place(struct part_sqlite *sqlite, struct part_table *table)
 {
-    if (table->made.row.size == 0) {
+    int unresolved = 0, highest = 0;
+    sqlite3_db_status(sqlite->db, SQLITE_DBSTATUS_DEFERRED_FKS, &unresolved, &highest, 0);
+    /* A child of this branch that waits for its parent must not find it in the row. */
+    if (table->made.row.size == 0 || unresolved != 0) {
         return false;
     }
     if (sqlite->prepared > 0 && change_row(sqlite, table, PART_CHANGE_INSERT)) {

@@ -490,9 +490,24 @@ static enum tpc_rc on_trigger(struct load *load, sqlite3_stmt *row)
 static enum tpc_rc on_root_page(struct load *load, sqlite3_stmt *row)
 {
     struct part_table *table = part_schema_find(load->schema, column_text(row, 0));
-    if (table != NULL) {
-        table->root_page = sqlite3_column_int64(row, 1);
+    int64_t page = sqlite3_column_int64(row, 1);
+    if (table == NULL) {
+        return TPC_OK;
     }
+    if (sqlite3_column_int(row, 2) == 0) {
+        table->root_page = page;
+        return TPC_OK;
+    }
+    size_t size = table->index_count * sizeof(page);
+    int64_t *pages = part_arena_alloc(&load->schema->arena, size + sizeof(page));
+    if (pages == NULL) {
+        return TPC_ENOMEM;
+    }
+    if (size > 0) {
+        memcpy(pages, table->index_pages, size);
+    }
+    pages[table->index_count++] = page;
+    table->index_pages = pages;
     return TPC_OK;
 }
 
@@ -520,10 +535,11 @@ static enum tpc_rc load_all(struct load *load, bool foreign_keys)
     rc = rc == TPC_OK ? each_row(load, "SELECT tbl_name FROM sqlite_schema WHERE type = 'trigger'",
                                  NULL, on_trigger)
                       : rc;
-    return rc == TPC_OK
-               ? each_row(load, "SELECT name, rootpage FROM sqlite_schema WHERE type = 'table'",
-                          NULL, on_root_page)
-               : rc;
+    return rc == TPC_OK ? each_row(load,
+                                   "SELECT tbl_name, rootpage, type = 'index' FROM sqlite_schema"
+                                   " WHERE rootpage > 0",
+                                   NULL, on_root_page)
+                        : rc;
 }
 
 enum tpc_rc part_schema_load(struct part_schema *schema, struct sqlite3 *db, bool foreign_keys,

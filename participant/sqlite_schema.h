@@ -70,6 +70,8 @@ struct part_table {
     struct part_key primary; /* count 0: none declared */
     bool makes_keys;         /* INTEGER PRIMARY KEY: SQLite gives one to a row that has none */
     int64_t root_page;
+    size_t index_count; /* indexes of any kind */
+    int64_t *index_pages;
     struct part_key *uniques;  /* without the primary key */
     struct part_key *children; /* foreign keys of this table: its columns, the parent's space */
     struct part_key *parents;  /* keys of this table that others refer to */

@@ -101,11 +101,66 @@ static void test_keys__unique_values_of_others_are_a_conflict_and_no_violation(v
     fx_done(&fx);
 }
 
+/* An index alone can answer, without the table. */
+static void test_keys__statements_do_not_see_rows_of_others_by_an_index(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx,
+             "CREATE TABLE indexed(id INTEGER PRIMARY KEY, v, w);"
+             "CREATE INDEX indexed_v ON indexed(v); CREATE UNIQUE INDEX indexed_w ON indexed(w)");
+    expect_key(&fx, 1, "INSERT INTO indexed(v) VALUES('hidden')", 1);
+    static const char *const sql[] = {
+        "INSERT INTO indexed(v) SELECT max(v) FROM indexed",
+        "INSERT INTO indexed(v) SELECT count(*) FROM indexed",
+        "INSERT INTO indexed(v) VALUES((SELECT v FROM indexed WHERE v > ''))",
+        "INSERT INTO indexed(v) SELECT 'x' WHERE NOT EXISTS (SELECT 1 FROM indexed WHERE w IS "
+        "NULL)",
+    };
+    for (size_t i = 0; i < sizeof(sql) / sizeof(sql[0]); i++) {
+        fx_refused(&fx, sql[i], API_CAUSE_CONFLICT, "older");
+    }
+    expect_key(&fx, 2, "INSERT INTO indexed(v, w) VALUES('seen', 5)", 2);
+    fx_done(&fx);
+}
+
+/* A child that came before its parent must not find another branch's. */
+static void test_keys__children_that_wait_for_a_parent_are_left_alone(void **state)
+{
+    (void)state;
+    static const char *const actions[] = {"CASCADE", "SET NULL", "NO ACTION"};
+    for (size_t i = 0; i < sizeof(actions) / sizeof(actions[0]); i++) {
+        struct fx fx;
+        char schema[256];
+        (void)snprintf(schema, sizeof(schema),
+                       "CREATE TABLE p(id INTEGER PRIMARY KEY, v);"
+                       "CREATE TABLE c(id INTEGER PRIMARY KEY, p REFERENCES p ON DELETE %s"
+                       " DEFERRABLE INITIALLY DEFERRED)",
+                       actions[i]);
+        fx_setup(&fx, schema);
+        expect_key(&fx, 1, "INSERT INTO p(v) VALUES('x')", 1);
+        struct part_job *job = FX_PREPARE(&fx, 2, "INSERT INTO c VALUES(1, 1)",
+                                          "INSERT INTO p(v) VALUES('y')", "SELECT * FROM c");
+        assert_int_equal(fx_end(&fx, PART_JOB_ABORT, 1), PART_JOB_ABORTED);
+        if (job->outcome == PART_JOB_READY) {
+            assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_COMMITTED);
+        }
+        struct tpc_buf out = {0};
+        fx_dump(fx.other, "PRAGMA foreign_key_check", &out);
+        assert_int_equal(out.size, 0);
+        tpc_buf_done(&out);
+        fx_free(job);
+        fx_done(&fx);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys__branches_beside_each_other_get_their_own),
         cmocka_unit_test(test_keys__statements_never_see_rows_of_others),
+        cmocka_unit_test(test_keys__statements_do_not_see_rows_of_others_by_an_index),
+        cmocka_unit_test(test_keys__children_that_wait_for_a_parent_are_left_alone),
         cmocka_unit_test(test_keys__unique_values_of_others_are_a_conflict_and_no_violation),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
