@@ -331,7 +331,7 @@ static bool run_bound(struct part_sqlite *sqlite, const struct part_stmt *kept,
 static bool lock_reads(struct part_sqlite *sqlite, const struct part_stmt *kept)
 {
     struct part_capture *capture = &sqlite->capture;
-    if (capture->job->isolation != API_ISOLATION_SERIALIZABLE) {
+    if (!capture->serializable) {
         return true;
     }
     if (kept->reads_virtual) {
@@ -361,7 +361,9 @@ static bool run_statement(struct part_sqlite *sqlite, const struct api_statement
                     statement->param_count);
         return false;
     }
-    bool placed = kept->makes_keys != NULL && part_keys_place(sqlite, kept->makes_keys);
+    /* Serializable ones have the table for themselves. */
+    bool placed = kept->makes_keys != NULL && !capture->serializable &&
+                  part_keys_place(sqlite, kept->makes_keys);
     /* SQLite may compile it again while it runs, and then asks the authorizer again. */
     sqlite->stmts.authorizes = kept;
     sqlite->stmts.refusal = &capture->refusal;
@@ -412,6 +414,7 @@ static void begin(struct part_capture *capture, struct part_job *job)
     part_arena_reset(&capture->arena);
     capture->first = capture->last = NULL;
     capture->wrote = capture->preempted = false;
+    capture->serializable = job->isolation == API_ISOLATION_SERIALIZABLE;
     capture->began_ms = tpc_clock_mono_ms();
     capture->lock_count = 0;
     capture->refusal = (struct part_refusal){.statement = -1};

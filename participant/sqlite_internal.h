@@ -39,7 +39,7 @@ struct part_stmt {
     struct part_table *inserts;    /* the table that rows are put into; of several the last */
     struct part_table *makes_keys; /* inserts, when SQLite makes its keys and nothing reads it */
     size_t read_count, read_capacity;
-    const struct part_table **reads; /* tables named by the authorizer */
+    const struct part_table **reads; /* tables named by the authorizer, written ones too */
     UT_hash_handle hh;
 };
 
@@ -79,6 +79,7 @@ struct part_capture {
     struct part_arena arena;
     struct part_change *by_row;
     struct part_change *first, *last;
+    bool serializable;
     bool wrote;      /* a statement that may write ran */
     bool looks_away; /* the hook is not to note what happens */
     struct part_lock *locks;

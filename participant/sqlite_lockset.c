@@ -5,6 +5,9 @@
  *   child row    the parent's key it newly refers to, S: the parent must stay.
  *   parent row   the key that it gives up, X: nobody may come to refer to it.
  *
+ * A serializable branch locks tables that it changes as those that it reads, S: which rows it
+ * changes, and which it leaves alone (INSERT OR IGNORE), depends on all that are there.
+ *
  * The old values of a unique key need no lock: as long as they are in the committed state, every
  * other capture that wants them fails by itself. The space of a key is locked IX or IS beside a
  * value, and whole where the value cannot be told. */
@@ -121,7 +124,8 @@ static enum tpc_rc lock_change(struct part_capture *capture, const struct part_c
 {
     const struct part_table *table = change->table;
     const struct part_cell *before = change->before, *after = change->after;
-    enum tpc_rc rc = part_lockset_add(capture, &table->id, PART_LOCK_IX);
+    uint8_t mode = capture->serializable ? PART_LOCK_IX | PART_LOCK_S : PART_LOCK_IX;
+    enum tpc_rc rc = part_lockset_add(capture, &table->id, mode);
     rc = rc == TPC_OK ? part_lockset_add(capture, &change->name, PART_LOCK_X) : rc;
     const struct part_key *key = after != NULL ? table->uniques : NULL;
     for (; key != NULL && rc == TPC_OK; key = key->next) {
@@ -137,7 +141,8 @@ static enum tpc_rc lock_change(struct part_capture *capture, const struct part_c
     }
     key = before != NULL ? table->parents : NULL;
     for (; key != NULL && rc == TPC_OK; key = key->next) {
-        if (after == NULL || !same(key, before, after)) {
+        /* REPLACE takes a row's children along, and may leave it with the key that it had. */
+        if (after == NULL || capture->serializable || !same(key, before, after)) {
             rc = lock_value(capture, key, before, PART_LOCK_X);
         }
     }

@@ -77,6 +77,33 @@ bool part_stmts_may_write(const struct part_table *table, struct part_refusal *r
     return true;
 }
 
+static int note_read(struct part_sqlite *sqlite, const char *name)
+{
+    struct part_stmt *stmt = sqlite->stmts.authorizes;
+    const struct part_table *table = name != NULL ? part_schema_find(&sqlite->schema, name) : NULL;
+    if (table == NULL || table->kind == PART_TABLE_VIEW) {
+        return SQLITE_OK;
+    }
+    stmt->reads_virtual |= table->kind == PART_TABLE_VIRTUAL;
+    for (size_t i = stmt->read_count; i-- > 0;) {
+        if (stmt->reads[i] == table) {
+            return SQLITE_OK;
+        }
+    }
+    if (stmt->read_count == stmt->read_capacity) {
+        size_t capacity = stmt->read_capacity == 0 ? 4 : stmt->read_capacity * 2;
+        const struct part_table **reads = realloc(stmt->reads, capacity * sizeof(*reads));
+        if (reads == NULL) {
+            part_refuse(sqlite->stmts.refusal, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
+            return SQLITE_DENY;
+        }
+        stmt->reads = reads;
+        stmt->read_capacity = capacity;
+    }
+    stmt->reads[stmt->read_count++] = table;
+    return SQLITE_OK;
+}
+
 static int judge_write(struct part_sqlite *sqlite, int action, const char *name,
                        const char *database)
 {
@@ -108,34 +135,7 @@ static int judge_write(struct part_sqlite *sqlite, int action, const char *name,
     if (action == SQLITE_INSERT) {
         sqlite->stmts.authorizes->inserts = table;
     }
-    return part_stmts_may_write(table, refusal) ? SQLITE_OK : SQLITE_DENY;
-}
-
-static int note_read(struct part_sqlite *sqlite, const char *name)
-{
-    struct part_stmt *stmt = sqlite->stmts.authorizes;
-    const struct part_table *table = name != NULL ? part_schema_find(&sqlite->schema, name) : NULL;
-    if (table == NULL || table->kind == PART_TABLE_VIEW) {
-        return SQLITE_OK;
-    }
-    stmt->reads_virtual |= table->kind == PART_TABLE_VIRTUAL;
-    for (size_t i = stmt->read_count; i-- > 0;) {
-        if (stmt->reads[i] == table) {
-            return SQLITE_OK;
-        }
-    }
-    if (stmt->read_count == stmt->read_capacity) {
-        size_t capacity = stmt->read_capacity == 0 ? 4 : stmt->read_capacity * 2;
-        const struct part_table **reads = realloc(stmt->reads, capacity * sizeof(*reads));
-        if (reads == NULL) {
-            part_refuse(sqlite->stmts.refusal, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
-            return SQLITE_DENY;
-        }
-        stmt->reads = reads;
-        stmt->read_capacity = capacity;
-    }
-    stmt->reads[stmt->read_count++] = table;
-    return SQLITE_OK;
+    return part_stmts_may_write(table, refusal) ? note_read(sqlite, name) : SQLITE_DENY;
 }
 
 static int authorize(void *arg, int action, const char *first, const char *second,

@@ -209,7 +209,7 @@ enum part_job_outcome fx_end(struct fx *fx, enum part_job_kind kind, unsigned nu
 
 void fx_refused(struct fx *fx, const char *sql, enum api_cause_code code, const char *words)
 {
-    struct part_job *job = FX_PREPARE(fx, 900, sql);
+    struct part_job *job = FX_PREPARE(fx, 65000, sql);
     assert_int_equal(job->outcome, PART_JOB_REFUSED);
     if (job->cause.code != code || strstr(job->cause.detail, words) == NULL) {
         fail_msg("%s: %s \"%s\", not %s \"%s\"", sql, api_cause_name(job->cause.code),

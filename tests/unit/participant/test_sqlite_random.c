@@ -91,6 +91,14 @@ static const char *const shapes[] = {
     "UPDATE tree SET up = # WHERE id = #",
     "DELETE FROM tree WHERE id = #",
     "SELECT * FROM acc",
+    "UPDATE acc SET v = #",
+    "DELETE FROM txt",
+    "UPDATE wr SET c = (SELECT count(*) FROM acc) + a WHERE a < #",
+    "INSERT OR IGNORE INTO txt SELECT 'k' || id, v, # FROM acc",
+    "INSERT INTO tree(up) SELECT max(id) FROM tree",
+    "DELETE FROM child WHERE p NOT IN (SELECT p FROM strict_child)",
+    "INSERT INTO parent VALUES(#, 'c#') ON CONFLICT DO NOTHING",
+    "UPDATE gen SET x = (SELECT sum(v) FROM easy) WHERE id = #",
 };
 #define SHAPES (sizeof(shapes) / sizeof(shapes[0]))
 
@@ -307,11 +315,110 @@ static void test_random__what_is_prepared_always_applies(void **state)
     fx_done(&b.fx);
 }
 
+/* ---- Serializable branches ---- */
+
+#define SERIAL 6
+
+struct serial {
+    struct fx fx;
+    sqlite3 *plain;
+    uint32_t seed;
+    struct serial_branch {
+        struct part_job *job;
+        uint32_t seed; /* makes the statements again */
+        bool ready;
+    } slots[SERIAL];
+    unsigned committed, beside;
+};
+
+static void compare_with_plain(struct serial *s, const struct part_job *job)
+{
+    struct tpc_buf expected = {0}, actual = {0};
+    dump_all(s->plain, &expected);
+    dump_all(s->fx.other, &actual);
+    if (strcmp(expected.data, actual.data) != 0) {
+        for (size_t i = 0; i < job->statements.count; i++) {
+            print_error("%s\n", job->statements.items[i].sql);
+        }
+        fail_msg("committed %u, expected\n%s\nactual\n%s", s->committed, expected.data,
+                 actual.data);
+    }
+    tpc_buf_done(&expected);
+    tpc_buf_done(&actual);
+}
+
+static void end_serial(struct serial *s, struct serial_branch *branch)
+{
+    struct part_job *end = fx_job(next(&s->seed, 4) == 0 ? PART_JOB_ABORT : PART_JOB_COMMIT, 0);
+    end->gtid = branch->job->gtid;
+    fx_submit(&s->fx, end);
+    enum part_job_outcome outcome = fx_wait(&s->fx, end);
+    assert_int_equal(outcome, end->kind == PART_JOB_COMMIT ? PART_JOB_COMMITTED : PART_JOB_ABORTED);
+    if (outcome == PART_JOB_COMMITTED) {
+        struct part_job *again = make_branch(&branch->seed, 0);
+        assert_true(run_plainly(s->plain, again));
+        s->committed++;
+        compare_with_plain(s, again);
+        fx_free(again);
+    }
+    fx_free(end);
+    fx_free(branch->job);
+    *branch = (struct serial_branch){0};
+}
+
+static void look_at(struct serial *s, struct serial_branch *branch)
+{
+    if (branch->job != NULL && !branch->ready && fx_is_done(&s->fx, branch->job)) {
+        branch->ready = branch->job->outcome == PART_JOB_READY;
+        if (!branch->ready) {
+            fx_free(branch->job);
+            *branch = (struct serial_branch){0};
+        }
+    }
+    for (unsigned i = 0; branch->ready && i < SERIAL; i++) {
+        s->beside += &s->slots[i] != branch && s->slots[i].ready;
+    }
+}
+
+static void test_random__serializable_branches_are_as_if_one_after_the_other(void **state)
+{
+    (void)state;
+    struct serial s = {.seed = 4711};
+    fx_setup(&s.fx, schema);
+    assert_int_equal(sqlite3_open(":memory:", &s.plain), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(s.plain, schema, NULL, NULL, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(s.plain, "PRAGMA foreign_keys=ON", NULL, NULL, NULL), SQLITE_OK);
+    for (unsigned number = 1; number < 4000; number++) {
+        struct serial_branch *branch = &s.slots[next(&s.seed, SERIAL)];
+        if (branch->ready) {
+            end_serial(&s, branch);
+        } else {
+            look_at(&s, branch);
+        }
+        if (branch->job == NULL) {
+            branch->seed = s.seed;
+            branch->job = make_branch(&s.seed, number);
+            branch->job->isolation = API_ISOLATION_SERIALIZABLE;
+            fx_submit(&s.fx, branch->job);
+            fx_barrier(&s.fx);
+        }
+    }
+    print_message("%u committed, %u beside another\n", s.committed, s.beside);
+    assert_true(s.committed > 200 && s.beside > 20);
+    fx_close(&s.fx);
+    for (unsigned i = 0; i < SERIAL; i++) {
+        fx_free(s.slots[i].job);
+    }
+    sqlite3_close(s.plain);
+    fx_done(&s.fx);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_random__applying_is_what_sqlite_does),
         cmocka_unit_test(test_random__what_is_prepared_always_applies),
+        cmocka_unit_test(test_random__serializable_branches_are_as_if_one_after_the_other),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
