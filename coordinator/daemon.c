@@ -78,10 +78,13 @@ static void on_prepare(uv_prepare_t *prepare)
         if (daemon->draining) {
             drain(daemon);
         }
-        coord_links_flush(daemon);
+        bool flushed = coord_links_flush(daemon);
         uint64_t next_ms = tpc_timers_next(&daemon->timers), now_ms = tpc_clock_mono_ms();
         if (daemon->draining && daemon->drain_until_ms < next_ms) {
             next_ms = daemon->drain_until_ms;
+        }
+        if (!flushed) {
+            next_ms = now_ms;
         }
         if (next_ms != UINT64_MAX) {
             uv_update_time(daemon->loop);

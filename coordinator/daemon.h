@@ -66,7 +66,10 @@ struct coord_lane {
     size_t queued;
     size_t calls;         /* under way */
     uint64_t youngest_ms; /* when the last one left */
+    size_t prune_at;      /* queued */
     struct tpc_timer timer;
+    bool dirty; /* it may be that something can leave */
+    struct coord_lane *dirty_next;
 };
 
 /* Calls under way borrow these, so that those of earlier registrations live as long as the member.
@@ -207,7 +210,7 @@ struct coord_daemon {
     uint64_t started_ms;
 
     struct coord_member *members; /* hash by name */
-    bool lanes_dirty;
+    struct coord_lane *dirty_lanes[COORD_LANE_COUNT];
     struct coord_xact *by_id, *by_gtid; /* hashes */
     struct coord_xact *xacts;           /* list by id, oldest first */
     struct coord_xact *kept[COORD_KEPT_COUNT];
@@ -254,7 +257,9 @@ void coord_link_send(struct coord_member *member, enum api_op op, const struct c
 /* Abort a branch of which this coordinator knows nothing any more. */
 void coord_link_send_stray_abort(struct coord_member *member, const struct tpc_id *gtid,
                                  bool one_phase);
-void coord_links_flush(struct coord_daemon *daemon);
+void coord_link_wake(struct coord_member *member); /* it has an address now */
+/* False: there is more to do at once, for a call could not be started. */
+bool coord_links_flush(struct coord_daemon *daemon);
 
 /* driver.c: events into the state machine, effects out of it. */
 void coord_event(struct coord_xact *xact, const struct coord_event *event, const char *cause);

@@ -11,6 +11,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <utlist.h>
 
 enum {
     LANE_FRESH_MS = 2,
@@ -18,6 +19,8 @@ enum {
     BATCH_BYTES_MAX = 2 << 20, /* under the participants' limit for a body */
     DECISION_CALL_MS = 5000,   /* an outcome that is not acknowledged by then is told again */
     PREPARE_SLACK_MS = 2000,   /* beyond the transactions' own time-outs */
+    NO_MEMORY_WAIT_MS = 100,
+    PRUNE_FIRST = 1024, /* messages in a lane when it is first looked over for unwanted ones */
 };
 
 struct sent {
@@ -40,6 +43,7 @@ void coord_lane_init(struct coord_lane *lane, struct coord_member *member,
 {
     *lane = (struct coord_lane){.member = member, .kind = kind};
     lane->tail = &lane->head;
+    lane->prune_at = PRUNE_FIRST;
 }
 
 void coord_lane_done(struct coord_lane *lane)
@@ -55,6 +59,77 @@ void coord_lane_done(struct coord_lane *lane)
 
 /* ---- Queueing ---- */
 
+static void mark(struct coord_lane *lane)
+{
+    if (!lane->dirty) {
+        lane->dirty = true;
+        LL_PREPEND2(lane->member->daemon->dirty_lanes[lane->kind], lane, dirty_next);
+    }
+}
+
+void coord_link_wake(struct coord_member *member)
+{
+    for (int kind = 0; kind < COORD_LANE_COUNT; kind++) {
+        mark(&member->lanes[kind]);
+    }
+}
+
+static struct coord_msg *take_first(struct coord_lane *lane)
+{
+    struct coord_msg *msg = lane->head;
+    lane->head = msg->next;
+    if (lane->head == NULL) {
+        lane->tail = &lane->head;
+    }
+    lane->queued--;
+    msg->next = NULL;
+    return msg;
+}
+
+static void put_last(struct coord_lane *lane, struct coord_msg *msg)
+{
+    *lane->tail = msg;
+    lane->tail = &msg->next;
+    lane->queued++;
+}
+
+/* A prepare whose transaction has been decided meanwhile, or an outcome that was acknowledged
+ * meanwhile, is not sent. */
+static bool is_wanted(struct coord_daemon *daemon, const struct coord_msg *msg,
+                      struct coord_xact **ret_xact)
+{
+    struct coord_xact *xact = coord_xact_by_gtid(daemon, &msg->gtid);
+    *ret_xact = xact;
+    switch (msg->op) {
+    case API_OP_PREPARE:
+        return xact != NULL && xact->fsm->state == COORD_PREPARING;
+    case API_OP_COMMIT:
+        return xact != NULL && xact->fsm->state == COORD_COMMITTING &&
+               xact->fsm->branches[msg->branch].end == COORD_END_NONE;
+    case API_OP_ABORT:
+        return true;
+    case API_OP_COUNT:
+    default:
+        TPC_ASSERT(false);
+        return false;
+    }
+}
+
+/* A lane whose participant is silent for long gathers prepares that nobody waits for any more. */
+static void prune(struct coord_lane *lane)
+{
+    struct coord_xact *ignored;
+    for (size_t left = lane->queued; left > 0; left--) {
+        struct coord_msg *msg = take_first(lane);
+        if (is_wanted(lane->member->daemon, msg, &ignored)) {
+            put_last(lane, msg);
+        } else {
+            free(msg);
+        }
+    }
+    lane->prune_at = lane->queued < PRUNE_FIRST / 2 ? PRUNE_FIRST : 2 * lane->queued;
+}
+
 static void enqueue(struct coord_member *member, const struct coord_msg *msg)
 {
     struct coord_msg *copy = malloc(sizeof *copy);
@@ -65,10 +140,11 @@ static void enqueue(struct coord_member *member, const struct coord_msg *msg)
     copy->next = NULL;
     struct coord_lane *lane =
         &member->lanes[msg->op == API_OP_PREPARE ? COORD_LANE_PREPARE : COORD_LANE_DECISION];
-    *lane->tail = copy;
-    lane->tail = &copy->next;
-    lane->queued++;
-    member->daemon->lanes_dirty = true;
+    put_last(lane, copy);
+    if (lane->queued >= lane->prune_at) {
+        prune(lane);
+    }
+    mark(lane);
 }
 
 void coord_link_send(struct coord_member *member, enum api_op op, const struct coord_xact *xact,
@@ -236,11 +312,10 @@ static void on_done(struct api_call *call, enum tpc_rc rc, const struct tpc_err 
 {
     struct link_call *link = coord_container(call, struct link_call, call);
     struct coord_lane *lane = link->lane;
-    struct coord_daemon *daemon = lane->member->daemon;
     char why[600];
     lane->calls--;
-    daemon->lanes_dirty = true;
-    if (daemon->stopping) {
+    mark(lane);
+    if (lane->member->daemon->stopping) {
         api_call_done(call);
         free(link);
         return;
@@ -248,11 +323,9 @@ static void on_done(struct api_call *call, enum tpc_rc rc, const struct tpc_err 
     if (rc != TPC_OK) {
         (void)snprintf(why, sizeof why, "%s", err->text);
     } else if (call->status != 200) {
-        (void)snprintf(why, sizeof why, "%s answered HTTP %d", lane->member->urls->messages,
-                       call->status);
+        (void)snprintf(why, sizeof why, "%s answered HTTP %d", call->url, call->status);
     } else {
-        (void)snprintf(why, sizeof why, "%s did not answer a message",
-                       lane->member->urls->messages);
+        (void)snprintf(why, sizeof why, "%s did not answer a message", call->url);
     }
     if (rc != TPC_OK || call->status != 200) {
         coord_member_lost(lane->member, why);
@@ -263,28 +336,6 @@ static void on_done(struct api_call *call, enum tpc_rc rc, const struct tpc_err 
 }
 
 /* ---- Sending ---- */
-
-/* A prepare whose transaction has been decided meanwhile, or an outcome that was acknowledged
- * meanwhile, is not sent. */
-static bool is_wanted(struct coord_daemon *daemon, const struct coord_msg *msg,
-                      struct coord_xact **ret_xact)
-{
-    struct coord_xact *xact = coord_xact_by_gtid(daemon, &msg->gtid);
-    *ret_xact = xact;
-    switch (msg->op) {
-    case API_OP_PREPARE:
-        return xact != NULL && xact->fsm->state == COORD_PREPARING;
-    case API_OP_COMMIT:
-        return xact != NULL && xact->fsm->state == COORD_COMMITTING &&
-               xact->fsm->branches[msg->branch].end == COORD_END_NONE;
-    case API_OP_ABORT:
-        return true;
-    case API_OP_COUNT:
-    default:
-        TPC_ASSERT(false);
-        return false;
-    }
-}
 
 static uint64_t write_message(struct tpc_buf *out, const struct coord_msg *msg,
                               struct coord_xact *xact)
@@ -305,16 +356,30 @@ static uint64_t write_message(struct tpc_buf *out, const struct coord_msg *msg,
     return message.timeout_ms + PREPARE_SLACK_MS;
 }
 
+/* One that would make the request too large waits for the next. */
+static bool has_room(const struct link_call *link, const struct coord_msg *msg,
+                     const struct coord_xact *xact)
+{
+    size_t size = link->call.body.size;
+    if (msg->op == API_OP_PREPARE) {
+        size += xact->branches[msg->branch].statements_size;
+    }
+    return link->count == 0 || size < BATCH_BYTES_MAX;
+}
+
 /* Move what waits into @link, up to the limits of one request. */
 static void fill(struct link_call *link, size_t max)
 {
     struct coord_lane *lane = link->lane;
     struct coord_daemon *daemon = lane->member->daemon;
     uint64_t timeout_ms = 0;
-    while (lane->head != NULL && link->count < max && link->call.body.size < BATCH_BYTES_MAX) {
+    while (lane->head != NULL && link->count < max) {
         struct coord_msg *msg = lane->head;
         struct coord_xact *xact;
         if (is_wanted(daemon, msg, &xact)) {
+            if (!has_room(link, msg, xact)) {
+                break;
+            }
             uint64_t ms = write_message(&link->call.body, msg, xact);
             timeout_ms = ms > timeout_ms ? ms : timeout_ms;
             link->sent[link->count++] = (struct sent){
@@ -325,12 +390,7 @@ static void fill(struct link_call *link, size_t max)
             };
             daemon->stats.messages[msg->op]++;
         }
-        lane->head = msg->next;
-        if (lane->head == NULL) {
-            lane->tail = &lane->head;
-        }
-        lane->queued--;
-        free(msg);
+        free(take_first(lane));
     }
     link->call.timeout_ms = (uint32_t)timeout_ms;
 }
@@ -347,6 +407,17 @@ static void set_failpoints(struct link_call *link)
     link->call.receive = &coord_failpoints[receive[link->sent[0].op]];
 }
 
+static void on_lane_timer(struct tpc_timer *timer)
+{
+    mark(coord_container(timer, struct coord_lane, timer));
+}
+
+static void wake_at(struct coord_lane *lane, uint64_t due_ms)
+{
+    lane->timer.fire = on_lane_timer;
+    tpc_timer_arm(&lane->member->daemon->timers, &lane->timer, due_ms);
+}
+
 static void send_batch(struct coord_lane *lane)
 {
     struct coord_daemon *daemon = lane->member->daemon;
@@ -354,6 +425,7 @@ static void send_batch(struct coord_lane *lane)
                                                             : (size_t)daemon->settings->batch_max;
     struct link_call *link = calloc(1, sizeof *link + max * sizeof link->sent[0]);
     if (link == NULL) {
+        wake_at(lane, tpc_clock_mono_ms() + NO_MEMORY_WAIT_MS);
         return;
     }
     link->lane = lane;
@@ -379,12 +451,6 @@ static void send_batch(struct coord_lane *lane)
     }
 }
 
-static void on_lane_timer(struct tpc_timer *timer)
-{
-    struct coord_lane *lane = coord_container(timer, struct coord_lane, timer);
-    lane->member->daemon->lanes_dirty = true;
-}
-
 static void flush_lane(struct coord_lane *lane)
 {
     struct coord_daemon *daemon = lane->member->daemon;
@@ -397,8 +463,7 @@ static void flush_lane(struct coord_lane *lane)
         }
         uint64_t now_ms = tpc_clock_mono_ms();
         if (lane->calls >= LANE_FRESH_CALLS && now_ms < lane->youngest_ms + LANE_FRESH_MS) {
-            lane->timer.fire = on_lane_timer;
-            tpc_timer_arm(&daemon->timers, &lane->timer, lane->youngest_ms + LANE_FRESH_MS);
+            wake_at(lane, lane->youngest_ms + LANE_FRESH_MS);
             return;
         }
         size_t before = lane->queued;
@@ -409,15 +474,23 @@ static void flush_lane(struct coord_lane *lane)
     }
 }
 
-void coord_links_flush(struct coord_daemon *daemon)
+static void flush_lanes(struct coord_lane *take_lanes)
 {
-    if (!daemon->lanes_dirty) {
-        return;
+    struct coord_lane *next;
+    for (struct coord_lane *lane = take_lanes; lane != NULL; lane = next) {
+        next = lane->dirty_next;
+        lane->dirty = false;
+        flush_lane(lane);
     }
-    daemon->lanes_dirty = false;
-    struct coord_member *member, *next;
-    HASH_ITER (hh, daemon->members, member, next) {
-        flush_lane(&member->lanes[COORD_LANE_DECISION]);
-        flush_lane(&member->lanes[COORD_LANE_PREPARE]);
-    }
+}
+
+bool coord_links_flush(struct coord_daemon *daemon)
+{
+    struct coord_lane *decisions = daemon->dirty_lanes[COORD_LANE_DECISION];
+    struct coord_lane *prepares = daemon->dirty_lanes[COORD_LANE_PREPARE];
+    daemon->dirty_lanes[COORD_LANE_DECISION] = daemon->dirty_lanes[COORD_LANE_PREPARE] = NULL;
+    flush_lanes(decisions);
+    flush_lanes(prepares);
+    return daemon->dirty_lanes[COORD_LANE_DECISION] == NULL &&
+           daemon->dirty_lanes[COORD_LANE_PREPARE] == NULL;
 }

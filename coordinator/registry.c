@@ -71,7 +71,7 @@ enum tpc_rc coord_member_set(struct coord_member *member, const char *url)
     urls->older = member->urls;
     member->urls = urls;
     member->registered = true;
-    member->daemon->lanes_dirty = true;
+    coord_link_wake(member);
     return TPC_OK;
 }
 
