@@ -423,7 +423,8 @@ static enum part_apply_result find_tables(struct apply *apply)
     for (size_t i = 0; apply->tables != NULL && i < payload->table_count; i++) {
         struct part_table *table =
             part_schema_find(&apply->sqlite->schema, payload->tables[i].name);
-        if (table == NULL || table->column_count != payload->tables[i].column_count) {
+        if (table == NULL || table->column_count != payload->tables[i].column_count ||
+            !tpc_id_equal(&table->shape, &payload->tables[i].shape)) {
             (void)snprintf(apply->detail, apply->detail_size,
                            "table %s was altered after the change was prepared",
                            payload->tables[i].name);

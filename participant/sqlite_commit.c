@@ -138,12 +138,6 @@ static enum part_apply_result apply_alone(struct group *group, struct part_branc
 /* Something does not apply: find out which, so that the others do not suffer. */
 static enum part_apply_result apply_one_by_one(struct group *group)
 {
-    struct tpc_err err = {0};
-    part_write_rollback(group->sqlite);
-    if (part_write_begin(group->sqlite, &err) != TPC_OK) {
-        (void)snprintf(group->detail, sizeof(group->detail), "%s", err.text);
-        return PART_APPLY_FAILED;
-    }
     for (struct part_branch_entry *entry = group->first; entry != NULL;
          entry = entry->next_in_group) {
         if (apply_alone(group, entry) == PART_APPLY_FAILED) {
@@ -176,8 +170,17 @@ static bool apply_group(struct group *group)
     if (quiet) {
         part_write_quiet(sqlite, true);
     }
+    /* The way back keeps the write lock: nobody comes in between. */
+    if (part_write_exec(sqlite, PART_OWN_SAVEPOINT) != SQLITE_OK) {
+        take_words(group);
+        return false;
+    }
     enum part_apply_result result = apply_together(group);
     if (result == PART_APPLY_CONFLICT) {
+        if (part_write_exec(sqlite, PART_OWN_ROLLBACK_TO) != SQLITE_OK) {
+            take_words(group);
+            return false;
+        }
         result = apply_one_by_one(group);
     }
     return result == PART_APPLIED && remove_forgotten(group);

@@ -11,6 +11,11 @@ struct check {
     size_t detail_size;
 };
 
+static const char *const collations[] = {[PART_COLL_BINARY] = "BINARY",
+                                         [PART_COLL_NOCASE] = "NOCASE",
+                                         [PART_COLL_RTRIM] = "RTRIM",
+                                         [PART_COLL_OTHER] = "BINARY" /* not asked */};
+
 static const char *column(const struct part_table *table, const struct part_key *key, size_t i)
 {
     return table->columns[key->columns[i]].quoted;
@@ -33,8 +38,10 @@ static void write_orphans(struct tpc_buf *sql, const struct part_table *table,
     tpc_buf_addf(sql, "SELECT 1 FROM main.%s AS c WHERE NOT EXISTS (SELECT 1 FROM main.%s AS p",
                  table->quoted, key->parent->quoted);
     for (size_t i = 0; i < key->count; i++) {
-        tpc_buf_addf(sql, "%s p.%s = c.%s", i == 0 ? " WHERE" : " AND",
-                     column(key->parent, parent, i), column(table, key, i));
+        /* The plus takes the child's affinity away: only the parent's counts. */
+        tpc_buf_addf(sql, "%s p.%s = +c.%s COLLATE %s", i == 0 ? " WHERE" : " AND",
+                     column(key->parent, parent, i), column(table, key, i),
+                     collations[key->collations[i]]);
     }
     tpc_buf_adds(sql, ")");
     for (size_t i = 0; i < key->count; i++) {
@@ -141,20 +148,23 @@ static enum part_apply_result check_orphans(struct check *check, const struct pa
     const struct part_cell **cells = calloc(key->count + 1, sizeof(const struct part_cell *));
     struct tpc_buf sql = {0};
     size_t count = 0;
+    bool gone = false; /* or else the key stays */
     if (cells == NULL) {
         return PART_APPLY_FAILED;
     }
     write_orphans(&sql, child, key);
     for (size_t i = 0; i < key->count; i++) {
         const struct part_cell *before = find_cell(change, change->before, parent->columns[i]);
-        if (before != NULL && before->type != PART_CELL_ANY) {
-            tpc_buf_addf(&sql, " AND c.%s = ?", column(child, key, i));
+        gone |= before != NULL;
+        /* Those that are compared by another value than they have are all looked at. */
+        if (before != NULL && before->type != PART_CELL_ANY && key->conversions == NULL) {
+            tpc_buf_addf(&sql, " AND c.%s = ? COLLATE %s", column(child, key, i),
+                         collations[key->collations[i]]);
             cells[count++] = before;
         }
     }
-    enum part_apply_result result = count > 0
-                                        ? expect_none(check, &sql, cells, count, child, key->parent)
-                                        : PART_APPLIED; /* the key stays */
+    enum part_apply_result result =
+        gone ? expect_none(check, &sql, cells, count, child, key->parent) : PART_APPLIED;
     tpc_buf_done(&sql);
     free(cells);
     return result;

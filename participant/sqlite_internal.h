@@ -134,6 +134,7 @@ struct part_payload {
     struct part_payload_table {
         char *name;
         uint16_t column_count;
+        struct tpc_id shape;
     } * tables;
     size_t changes_left;
     struct part_arena arena; /* owns the above and the change that was read last */
@@ -304,7 +305,8 @@ struct part_sqlite {
     struct part_schema schema;
     int64_t data_version, schema_version; /* when last looked */
     bool writing;                         /* the write transaction is open */
-    bool quiet;                           /* triggers and foreign keys are off */
+    bool others_write; /* it was waited for in vain in this turn, which is enough */
+    bool quiet;        /* triggers and foreign keys are off */
     struct part_stmts stmts;
     struct part_capture capture;
     struct part_locks *locks;

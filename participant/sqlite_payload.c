@@ -2,7 +2,8 @@
  *
  *   u8   version (1)
  *   u32  locks;   each: 16 bytes name, u8 modes
- *   u32  tables;  each: u16 length, name, u16 columns (to notice a change of the schema)
+ *   u32  tables;  each: u16 length, name, u16 columns, 16 bytes part_table.shape (to notice that
+ *        it was altered)
  *   u32  changes; each: u8 operation, u32 table, then
  *        INSERT  u16 count, count × (u16 column, cell after)
  *        DELETE  u16 count, count × (u16 column, cell before)
@@ -169,6 +170,7 @@ bool part_payload_write(struct tpc_buf *out, const struct part_capture *capture)
         add_u16(out, size);
         tpc_buf_add(out, tables.items[i]->name, size);
         add_u16(out, tables.items[i]->column_count);
+        tpc_buf_add(out, &tables.items[i]->shape, sizeof(tables.items[i]->shape));
     }
     size_t count_at = out->size;
     add_u32(out, 0);
@@ -239,7 +241,8 @@ static bool read_tables(struct part_payload *payload)
         }
         table->name = part_arena_copy(&payload->arena, payload->at, size);
         payload->at += size;
-        if (table->name == NULL || !read_u16(payload, &columns)) {
+        if (table->name == NULL || !read_u16(payload, &columns) ||
+            !read_bytes(payload, &table->shape, sizeof(table->shape))) {
             return false;
         }
         table->column_count = (uint16_t)columns;

@@ -143,6 +143,24 @@ static enum tpc_rc space_name(char kind, const struct part_table *table, const u
     return failed ? TPC_ENOMEM : TPC_OK;
 }
 
+static enum tpc_rc name_shape(struct part_table *table)
+{
+    struct tpc_buf buf = {0};
+    for (size_t i = 0; i < table->column_count; i++) {
+        tpc_buf_addf(&buf, "%s%s,", table->columns[i].quoted,
+                     table->columns[i].generated ? "=" : "");
+    }
+    for (size_t i = 0; i < table->primary.count; i++) {
+        tpc_buf_addf(&buf, "%u,", table->primary.columns[i]);
+    }
+    bool failed = buf.failed;
+    if (!failed) {
+        tpc_digest(buf.data, buf.size, &table->shape);
+    }
+    tpc_buf_done(&buf);
+    return failed ? TPC_ENOMEM : TPC_OK;
+}
+
 static enum tpc_rc fill_key(struct load *load, struct part_key *key)
 {
     const struct draft *draft = &load->draft;
@@ -523,6 +541,7 @@ static enum tpc_rc load_all(struct load *load, bool foreign_keys)
         if (rc == TPC_OK && table->kind == PART_TABLE_ORDINARY) {
             rc = load_columns(load);
             rc = rc == TPC_OK ? load_uniques(load) : rc;
+            rc = rc == TPC_OK ? name_shape(table) : rc;
             judge_numbers(load);
         }
     }

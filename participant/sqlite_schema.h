@@ -65,6 +65,7 @@ struct part_table {
     bool misnumbered;      /* the preupdate hook confuses its columns: it cannot be written */
     bool has_foreign_keys; /* on either side */
     struct tpc_id id;      /* of the table's lock */
+    struct tpc_id shape;   /* digest of its columns and its primary key */
     size_t column_count;   /* without virtual generated columns, which are not stored */
     struct part_column *columns;
     struct part_key primary; /* count 0: none declared */

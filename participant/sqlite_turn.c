@@ -186,6 +186,7 @@ static void do_prepares(struct part_sqlite *sqlite, struct turn *turn)
  * Captures never see a change that is applied and not committed, since no group is left open. */
 static void do_turn(struct part_sqlite *sqlite, struct turn *turn)
 {
+    sqlite->others_write = false;
     part_commit_jobs(sqlite, turn->commits);
     turn->commits = NULL;
     do_others(sqlite, turn);

@@ -81,8 +81,9 @@ enum tpc_rc part_write_begin(struct part_sqlite *sqlite, struct tpc_err *reterr)
         return TPC_OK;
     }
     sqlite->writing = false;
-    int rc = part_write_exec(sqlite, PART_OWN_BEGIN);
+    int rc = sqlite->others_write ? SQLITE_BUSY : part_write_exec(sqlite, PART_OWN_BEGIN);
     if ((rc & 0xff) == SQLITE_BUSY || (rc & 0xff) == SQLITE_LOCKED) {
+        sqlite->others_write = true;
         return tpc_fail(reterr, TPC_EBUSY, "another program is writing to %s", sqlite->path);
     }
     if (rc != SQLITE_OK) {

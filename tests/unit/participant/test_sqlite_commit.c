@@ -1,6 +1,8 @@
 /* Groups, failures and other programs at the file. */
 #include "tests/unit/participant/sqlite_fixture.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <sqlite3.h>
 #include <string.h>
@@ -12,19 +14,22 @@
 #define SUM "SELECT sum(balance) FROM accounts"
 
 static struct tpc_failpoint points[] = {
-    {.name = "test.capture"}, {.name = "test.captured"}, {.name = "test.apply"},
-    {.name = "test.commit"},  {.name = "test.prove"},    {.name = "test.restore"},
+    {.name = "test.capture"},   {.name = "test.captured"}, {.name = "test.apply"},
+    {.name = "test.commit"},    {.name = "test.prove"},    {.name = "test.restore"},
+    {.name = "test.committed"},
 };
 
 static void setup_with_points(struct fx *fx)
 {
-    fx_init(fx, ACCOUNTS);
+    fx_init(fx, ACCOUNTS ";CREATE TABLE owners(id INTEGER PRIMARY KEY,"
+                         " account REFERENCES accounts)");
     fx->options.failpoints.capture = &points[0];
     fx->options.failpoints.captured = &points[1];
     fx->options.failpoints.apply = &points[2];
     fx->options.failpoints.commit = &points[3];
     fx->options.failpoints.prove = &points[4];
     fx->options.failpoints.restore = &points[5];
+    fx->options.failpoints.committed = &points[6];
     fx_open(fx);
     fx_start(fx);
 }
@@ -311,6 +316,125 @@ static void test_others__a_broken_reference_is_shown(void **state)
     fx_done(&fx);
 }
 
+struct reference {
+    const char *schema, *work, *meanwhile;
+    enum part_job_outcome outcome;
+};
+
+/* SQLite compares a child's value by the affinity and the collation of the parent's key. */
+static void test_others__references_are_compared_as_sqlite_does(void **state)
+{
+    (void)state;
+    static const struct reference cases[] = {
+        {"CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES(1);"
+         "ALTER TABLE p ADD COLUMN code TEXT DEFAULT 'x'; CREATE UNIQUE INDEX p_code ON p(code);"
+         "CREATE TABLE c(id INTEGER PRIMARY KEY, code REFERENCES p(code))",
+         "DELETE FROM p", "INSERT INTO c VALUES(1, 'x')", PART_JOB_CONFLICT},
+        {"CREATE TABLE p(id TEXT PRIMARY KEY); INSERT INTO p VALUES('1'), ('01');"
+         "CREATE TABLE c(id INTEGER PRIMARY KEY, p INTEGER REFERENCES p)",
+         "INSERT INTO c VALUES(1, 1)", "DELETE FROM p WHERE id = '1'", PART_JOB_CONFLICT},
+        {"CREATE TABLE p(k TEXT, PRIMARY KEY(k COLLATE NOCASE)); INSERT INTO p VALUES('a');"
+         "CREATE TABLE c(id INTEGER PRIMARY KEY, k TEXT REFERENCES p)",
+         "INSERT INTO c VALUES(1, 'A')", "", PART_JOB_COMMITTED},
+        {"CREATE TABLE p(k TEXT, PRIMARY KEY(k COLLATE NOCASE)); INSERT INTO p VALUES('a');"
+         "CREATE TABLE c(id INTEGER PRIMARY KEY, k TEXT REFERENCES p)",
+         "DELETE FROM p", "INSERT INTO c VALUES(1, 'A')", PART_JOB_CONFLICT},
+        {"CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES(5);"
+         "CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p)",
+         "DELETE FROM p", "INSERT INTO c VALUES(1, '05')", PART_JOB_CONFLICT},
+    };
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fx fx;
+        fx_setup(&fx, cases[i].schema);
+        struct part_job *job = FX_PREPARE(&fx, 1, cases[i].work);
+        assert_int_equal(job->outcome, PART_JOB_READY);
+        fx_reopen(&fx);
+        fx_must(&fx, cases[i].meanwhile);
+        restore(&fx, job);
+        fx_free(job);
+        fx_start(&fx);
+        if (fx_end(&fx, PART_JOB_COMMIT, 1) != cases[i].outcome) {
+            fail_msg("%s; %s; %s", cases[i].schema, cases[i].work, cases[i].meanwhile);
+        }
+        fx_done(&fx);
+    }
+}
+
+/* While the agent, having committed branch 1, rests before it takes the write lock again. */
+static void begin_in_the_gap(struct fx *fx)
+{
+    arm("test.committed=1*delay(300)");
+    struct part_job *job = fx_job(PART_JOB_COMMIT, 1);
+    fx_submit(fx, job);
+    fx_must(fx, "BEGIN IMMEDIATE");
+    assert_int_equal(fx_number(fx, "SELECT count(*) FROM _assent_applied"), 1);
+    assert_int_equal(fx_wait(fx, job), PART_JOB_COMMITTED);
+    fx_free(job);
+}
+
+static void test_others__many_that_wait_are_not_held_up_one_by_one(void **state)
+{
+    (void)state;
+    enum { WAITING = 30 };
+    struct fx fx;
+    struct part_job *jobs[WAITING];
+    setup_with_points(&fx);
+    struct part_job *young = fx_job(PART_JOB_PREPARE, 1);
+    young->began_us = 1000;
+    (void)fx_add(young, "UPDATE accounts SET balance = 1 WHERE id = 1");
+    fx_submit(&fx, young);
+    assert_int_equal(fx_wait(&fx, young), PART_JOB_READY);
+    fx_free(young);
+    for (unsigned i = 0; i < WAITING; i++) {
+        jobs[i] = fx_job(PART_JOB_PREPARE, 200 - i); /* each older than the one before */
+        (void)fx_add(jobs[i], "UPDATE accounts SET balance = 2 WHERE id = 1");
+        fx_submit(&fx, jobs[i]);
+    }
+    fx_barrier(&fx);
+    uint64_t began_ms = tpc_clock_mono_ms();
+    begin_in_the_gap(&fx);
+    for (unsigned i = 0; i < WAITING; i++) {
+        assert_int_equal(fx_wait(&fx, jobs[i]), PART_JOB_REFUSED);
+        assert_int_equal(jobs[i]->cause.code, API_CAUSE_CONFLICT);
+        fx_free(jobs[i]);
+    }
+    assert_true(tpc_clock_mono_ms() - began_ms < 8000);
+    fx_must(&fx, "ROLLBACK");
+    assert_int_equal(fx_vote(&fx, 201, "UPDATE accounts SET balance = 3"), PART_JOB_READY);
+    fx_done(&fx);
+}
+
+static void test_others__what_they_break_in_the_gap_is_shown(void **state)
+{
+    (void)state;
+    struct fx fx;
+    setup_with_points(&fx);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET balance = 1 WHERE id = 1"), 0);
+    assert_int_equal(fx_vote(&fx, 2, "INSERT INTO owners VALUES(1, 2)"), 0);
+    assert_int_equal(fx_vote(&fx, 3, "INSERT INTO owners VALUES(2, 3)"), 0);
+    begin_in_the_gap(&fx);
+    fx_must(&fx, "DELETE FROM accounts WHERE id = 2; COMMIT");
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_CONFLICT);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 3), PART_JOB_COMMITTED);
+    assert_int_equal(fx_number(&fx, "SELECT account FROM owners"), 3);
+    fx_done(&fx);
+}
+
+static void test_others__a_table_with_other_columns_in_their_places_is_noticed(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    struct part_job *job = FX_PREPARE(&fx, 1, "INSERT INTO accounts VALUES(9, 100, 'x')");
+    fx_reopen(&fx);
+    fx_must(&fx, "ALTER TABLE accounts DROP COLUMN balance; ALTER TABLE accounts ADD COLUMN debt");
+    restore(&fx, job);
+    fx_free(job);
+    fx_start(&fx);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_CONFLICT);
+    fx_done(&fx);
+}
+
 int main(void)
 {
     tpc_fp_register(points, sizeof(points) / sizeof(points[0]));
@@ -323,6 +447,10 @@ int main(void)
         cmocka_unit_test(test_others__write_while_nothing_is_prepared),
         cmocka_unit_test(test_others__a_change_that_no_longer_applies_is_shown_alone),
         cmocka_unit_test(test_others__a_broken_reference_is_shown),
+        cmocka_unit_test(test_others__references_are_compared_as_sqlite_does),
+        cmocka_unit_test(test_others__many_that_wait_are_not_held_up_one_by_one),
+        cmocka_unit_test(test_others__what_they_break_in_the_gap_is_shown),
+        cmocka_unit_test(test_others__a_table_with_other_columns_in_their_places_is_noticed),
         cmocka_unit_test(test_others__an_altered_table_is_noticed),
         cmocka_unit_test(test_others__a_long_write_makes_captures_and_commits_wait_and_fail_softly),
     };
