@@ -54,7 +54,7 @@ static void drain(struct coord_daemon *daemon)
 {
     bool late = tpc_clock_mono_ms() >= daemon->drain_until_ms;
     if (may_stop(daemon) || (late && daemon->giving_up)) {
-        uv_stop(daemon->loop);
+        api_loop_stop(daemon->loop);
     } else if (late) {
         daemon->giving_up = true;
         daemon->drain_until_ms = tpc_clock_mono_ms() + GIVE_UP_MS;
@@ -64,51 +64,39 @@ static void drain(struct coord_daemon *daemon)
 
 /* ---- The loop ---- */
 
-static void on_tick(uv_timer_t *timer)
+/* What has gathered leaves in batches. */
+static uint64_t before_sleep(void *arg)
 {
-    struct coord_daemon *daemon = timer->data;
-    tpc_timers_run(&daemon->timers, tpc_clock_mono_ms());
-}
-
-/* Before the loop sleeps: what has gathered leaves in batches. */
-static void on_prepare(uv_prepare_t *prepare)
-{
-    struct coord_daemon *daemon = prepare->data;
+    struct coord_daemon *daemon = arg;
+    uint64_t look_ms = UINT64_MAX;
     if (daemon->recovered) {
         if (daemon->draining) {
             drain(daemon);
+            look_ms = daemon->drain_until_ms;
         }
-        bool flushed = coord_links_flush(daemon);
-        uint64_t next_ms = tpc_timers_next(&daemon->timers), now_ms = tpc_clock_mono_ms();
-        if (daemon->draining && daemon->drain_until_ms < next_ms) {
-            next_ms = daemon->drain_until_ms;
-        }
-        if (!flushed) {
-            next_ms = now_ms;
-        }
-        if (next_ms != UINT64_MAX) {
-            uv_update_time(daemon->loop);
-            uv_timer_start(&daemon->tick, on_tick, next_ms > now_ms ? next_ms - now_ms : 0, 0);
+        if (!coord_links_flush(daemon)) {
+            look_ms = tpc_clock_mono_ms();
         }
     }
     tpc_log_flush();
+    return look_ms;
 }
 
-static void on_wal_wake(uv_async_t *async)
+static void on_wake(void *arg)
 {
-    struct coord_daemon *daemon = async->data;
+    struct coord_daemon *daemon = arg;
     wal_log_poll(daemon->log);
 }
 
 static void wake_loop(void *arg)
 {
     struct coord_daemon *daemon = arg;
-    uv_async_send(&daemon->wal_wake);
+    api_loop_wake(daemon->loop);
 }
 
-static void on_signal(uv_signal_t *signal, int number)
+static void on_signal(void *arg, int number)
 {
-    struct coord_daemon *daemon = signal->data;
+    struct coord_daemon *daemon = arg;
     if (daemon->draining) {
         tpc_log(TPC_LOG_WARN, "daemon.exit", tpc_kv_str("why", "second signal"));
         tpc_log_flush_last();
@@ -122,32 +110,14 @@ static void on_signal(uv_signal_t *signal, int number)
     api_server_drain(daemon->server);
 }
 
-static void loop_init(struct coord_daemon *daemon)
+static enum tpc_rc loop_init(struct coord_daemon *daemon, struct tpc_err *reterr)
 {
-    daemon->loop = uv_default_loop();
-    uv_timer_init(daemon->loop, &daemon->tick);
-    uv_prepare_init(daemon->loop, &daemon->prepare);
-    uv_async_init(daemon->loop, &daemon->wal_wake, on_wal_wake);
-    uv_signal_init(daemon->loop, &daemon->sigterm);
-    uv_signal_init(daemon->loop, &daemon->sigint);
-    daemon->tick.data = daemon->prepare.data = daemon->wal_wake.data = daemon;
-    daemon->sigterm.data = daemon->sigint.data = daemon;
-    uv_prepare_start(&daemon->prepare, on_prepare);
-    uv_signal_start(&daemon->sigterm, on_signal, SIGTERM);
-    uv_signal_start(&daemon->sigint, on_signal, SIGINT);
-    (void)signal(SIGPIPE, SIG_IGN);
-}
-
-static void loop_done(struct coord_daemon *daemon)
-{
-    uv_handle_t *handles[] = {(uv_handle_t *)&daemon->tick, (uv_handle_t *)&daemon->prepare,
-                              (uv_handle_t *)&daemon->wal_wake, (uv_handle_t *)&daemon->sigterm,
-                              (uv_handle_t *)&daemon->sigint};
-    for (size_t i = 0; i < sizeof handles / sizeof handles[0]; i++) {
-        uv_close(handles[i], NULL);
-    }
-    uv_run(daemon->loop, UV_RUN_DEFAULT);
-    uv_loop_close(daemon->loop);
+    struct api_loop_options options = {.arg = daemon,
+                                       .timers = &daemon->timers,
+                                       .before_sleep = before_sleep,
+                                       .on_wake = on_wake,
+                                       .on_signal = on_signal};
+    return api_loop_new(&options, &daemon->loop, reterr);
 }
 
 /* ---- Start ---- */
@@ -173,7 +143,7 @@ static enum tpc_rc open_log(struct coord_daemon *daemon, struct tpc_err *reterr)
 static enum tpc_rc start_servers(struct coord_daemon *daemon, struct tpc_err *reterr)
 {
     const struct coord_settings *settings = daemon->settings;
-    struct api_server_options server = {.loop = daemon->loop,
+    struct api_server_options server = {.loop = api_loop_uv(daemon->loop),
                                         .listen = settings->listen,
                                         .connections_max = settings->connections_max,
                                         .body_max = settings->body_max_bytes,
@@ -181,10 +151,10 @@ static enum tpc_rc start_servers(struct coord_daemon *daemon, struct tpc_err *re
                                         .arg = daemon,
                                         .receive = &coord_failpoints[COORD_FP_REQUEST_RECEIVE],
                                         .send = &coord_failpoints[COORD_FP_RESPONSE_SEND]};
-    struct api_client_options client = {.loop = daemon->loop};
+    struct api_client_options client = {.loop = api_loop_uv(daemon->loop)};
     enum tpc_rc rc = api_server_start(&server, &daemon->server, reterr);
     if (rc == TPC_OK && settings->admin_listen != NULL) {
-        server = (struct api_server_options){.loop = daemon->loop,
+        server = (struct api_server_options){.loop = api_loop_uv(daemon->loop),
                                              .listen = settings->admin_listen,
                                              .connections_max = 64,
                                              .handler = coord_handle_admin,
@@ -221,9 +191,9 @@ static void resume(struct coord_daemon *daemon)
 }
 
 /* On a thread of the pool. */
-static void work_recover(uv_work_t *work)
+static void work_recover(void *arg)
 {
-    struct coord_daemon *daemon = work->data;
+    struct coord_daemon *daemon = arg;
     daemon->start_rc = coord_recovery_run(daemon, &daemon->start_err);
     if (daemon->start_rc == TPC_OK) {
         daemon->start_rc = coord_registry_flags(daemon, &daemon->start_err);
@@ -248,17 +218,16 @@ static void serve(struct coord_daemon *daemon)
             tpc_kv_str("version", ASSENT_VERSION), tpc_kv_str("state", "ready"));
 }
 
-static void on_recovered(uv_work_t *work, int status)
+static void on_recovered(void *arg)
 {
-    struct coord_daemon *daemon = work->data;
-    (void)status; /* nobody cancels it */
+    struct coord_daemon *daemon = arg;
     if (daemon->start_rc == TPC_OK) {
         daemon->start_rc = start_log(daemon, &daemon->start_err);
     }
     if (daemon->start_rc == TPC_OK) {
         serve(daemon);
     } else {
-        uv_stop(daemon->loop);
+        api_loop_stop(daemon->loop);
     }
 }
 
@@ -268,17 +237,15 @@ static enum tpc_rc start(struct coord_daemon *daemon, struct tpc_err *reterr)
                                      0.1,  0.25, 0.5,    1,    2.5,  5,      10};
     daemon->stats.duration.bounds = seconds;
     daemon->stats.duration.bound_count = sizeof seconds / sizeof seconds[0];
-    enum tpc_rc rc = open_log(daemon, reterr);
+    enum tpc_rc rc = loop_init(daemon, reterr);
+    if (rc == TPC_OK) {
+        rc = open_log(daemon, reterr);
+    }
     if (rc == TPC_OK) {
         rc = start_servers(daemon, reterr);
     }
-    if (rc == TPC_OK) {
-        daemon->recovery.data = daemon;
-        if (uv_queue_work(daemon->loop, &daemon->recovery, work_recover, on_recovered) != 0) {
-            rc = tpc_fail(reterr, TPC_ENOMEM, "cannot start a thread to read the log");
-        }
-    }
-    return rc;
+    return rc == TPC_OK ? api_loop_work(daemon->loop, work_recover, on_recovered, daemon, reterr)
+                        : rc;
 }
 
 /* ---- Stop ---- */
@@ -327,13 +294,12 @@ static void stop(struct coord_daemon *daemon)
 int coord_daemon_run(const struct coord_settings *settings)
 {
     struct coord_daemon daemon = {.settings = settings, .started_ms = tpc_clock_mono_ms()};
-    loop_init(&daemon);
     struct tpc_err err = {0};
     enum tpc_rc rc =
         start(&daemon, &err); /* recovery may be under way on its thread when it returns */
     if (rc == TPC_OK) {
         tpc_log_flush();
-        uv_run(daemon.loop, UV_RUN_DEFAULT);
+        api_loop_run(daemon.loop);
         rc = daemon.start_rc;
         err = daemon.start_err;
     }
@@ -341,7 +307,9 @@ int coord_daemon_run(const struct coord_settings *settings)
         tpc_log(TPC_LOG_ERROR, "daemon.start_failed", tpc_kv_str("error", err.text));
     }
     stop(&daemon);
-    loop_done(&daemon);
+    if (daemon.loop != NULL) {
+        api_loop_free(daemon.loop);
+    }
     if (rc == TPC_OK) {
         tpc_log(TPC_LOG_INFO, "daemon.stopped", tpc_kv_str("state", "stopped"));
     }

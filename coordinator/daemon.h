@@ -4,8 +4,10 @@
 
 #include "api/client.h"
 #include "api/codec.h"
+#include "api/loop.h"
 #include "api/metrics.h"
 #include "api/server.h"
+#include "base/command.h"
 #include "base/config.h"
 #include "base/timers.h"
 #include "coordinator/coord_fsm.h"
@@ -14,7 +16,6 @@
 #include "wal/wal.h"
 
 #include <uthash.h>
-#include <uv.h>
 
 struct coord_settings {
     char *data;
@@ -22,9 +23,7 @@ struct coord_settings {
     char *admin_listen;
     char *advertise;
     struct tpc_list participants;
-    char *log_level;
-    char *log_format;
-    char *failpoints;
+    struct tpc_common_settings common;
     uint64_t timeout_ms, timeout_max_ms;
     uint64_t body_max_bytes, branches_max, statements_max;
     uint64_t transactions_max; /* in flight */
@@ -188,11 +187,7 @@ struct coord_stats {
 
 struct coord_daemon {
     const struct coord_settings *settings;
-    uv_loop_t *loop;
-    uv_timer_t tick;      /* drives `timers` */
-    uv_prepare_t prepare; /* before the loop sleeps: send what has gathered, arm `tick` */
-    uv_async_t wal_wake;
-    uv_signal_t sigterm, sigint;
+    struct api_loop *loop;
     struct tpc_timers timers;
     uint64_t now_ms; /* of this loop turn */
     struct api_server *server, *admin;
@@ -201,7 +196,6 @@ struct coord_daemon {
     struct wal_log *log;
     struct api_coordinator self;
     struct tpc_id_gen ids;
-    uv_work_t recovery;
     enum tpc_rc start_rc; /* of the start; the recovery's until it is over */
     struct tpc_err start_err;
     bool recovered; /* until then nothing below may be touched but by the recovery */

@@ -1,12 +1,7 @@
 /* assentd: the coordinator daemon. Its settings and its command line. */
 #include "coordinator/daemon.h"
 
-#include "base/config.h"
-#include "base/log.h"
-
-#include <stdio.h>
-
-enum { EXIT_USAGE = 2 };
+#include <stddef.h>
 
 #define OPT(n, t, m) .name = (n), .type = (t), .offset = offsetof(struct coord_settings, m)
 
@@ -57,78 +52,37 @@ static const struct tpc_opt options[] = {
      .argument = "SIZE", .min = 1 << 20, .help = "memory for records that wait for the log"},
     {OPT("drain", TPC_OPT_DURATION, drain_ms), .default_text = "10s", .argument = "TIME",
      .help = "how long SIGTERM waits for transactions to end"},
-    {OPT("log-level", TPC_OPT_STRING, log_level), .default_text = "info", .argument = "LEVEL",
-     .help = "debug, info, warn or error"},
-    {OPT("log-format", TPC_OPT_STRING, log_format), .default_text = "logfmt", .argument = "FORMAT",
-     .help = "logfmt or json"},
-    {OPT("failpoints", TPC_OPT_STRING, failpoints), .argument = "SPEC",
-     .help = "for tests: NAME=[N*]kill|error|delay(MS)|hang|trace;…"},
+    TPC_COMMON_OPTIONS(offsetof(struct coord_settings, common)),
     {.name = NULL},
 };
 
-/* ---- The command line ---- */
-
-static enum tpc_rc setup(const struct coord_settings *settings, struct tpc_err *reterr)
+static enum tpc_rc check(const void *arg, struct tpc_err *reterr)
 {
-    enum tpc_log_level level = TPC_LOG_INFO;
-    enum tpc_log_format format = TPC_LOG_LOGFMT;
-    if (!tpc_log_parse_level(settings->log_level, &level)) {
-        return tpc_fail(reterr, TPC_EINVAL, "--log-level %s: use debug, info, warn or error",
-                        settings->log_level);
-    }
-    if (!tpc_log_parse_format(settings->log_format, &format)) {
-        return tpc_fail(reterr, TPC_EINVAL, "--log-format %s: use logfmt or json",
-                        settings->log_format);
-    }
+    const struct coord_settings *settings = arg;
     if (settings->timeout_ms > settings->timeout_max_ms) {
         return tpc_fail(reterr, TPC_EINVAL, "--timeout is longer than --timeout-max");
     }
-    tpc_log_setup(level, format);
-    return settings->failpoints != NULL ? tpc_fp_arm(settings->failpoints, reterr) : TPC_OK;
+    return TPC_OK;
 }
 
-static int run_command(const struct tpc_config_result *result,
-                       const struct coord_settings *settings)
+static int run(const void *settings, const char *word)
 {
-    struct tpc_err err = {0};
-    if (result->help) {
-        tpc_config_help(options, "assentd [--data DIR] [--listen ADDR] [--participant NAME=URL]…",
-                        stdout);
-    } else if (result->version) {
-        (void)printf("assentd %s\n", ASSENT_VERSION);
-    } else if (result->list_failpoints) {
-        tpc_fp_list();
-    } else if (result->positional_count > 0) {
-        (void)fprintf(stderr, "assentd: unexpected '%s'; see assentd --help\n",
-                      result->positional[0]);
-        return EXIT_USAGE;
-    } else if (setup(settings, &err) != TPC_OK) {
-        (void)fprintf(stderr, "assentd: %s\n", err.text);
-        return EXIT_USAGE;
-    } else if (result->print_config) {
-        tpc_config_print(options, settings, stdout);
-    } else if (result->check_config) {
-        (void)printf("the configuration is good\n");
-    } else {
-        return coord_daemon_run(settings);
-    }
-    return 0;
+    (void)word;
+    return coord_daemon_run(settings);
 }
 
 int main(int argc, char **argv)
 {
     struct coord_settings settings = {0};
-    struct tpc_config_result result = {0};
-    struct tpc_err err = {0};
+    struct tpc_command command = {
+        .name = "assentd",
+        .usage = "assentd [--data DIR] [--listen ADDR] [--participant NAME=URL]…",
+        .options = options,
+        .settings = &settings,
+        .common = &settings.common,
+        .check = check,
+        .run = run,
+    };
     tpc_fp_register(coord_failpoints, COORD_FP_COUNT);
-    if (tpc_config_load(options, &settings, argc, argv, &result, &err) != TPC_OK) {
-        (void)fprintf(stderr, "assentd: %s\n", err.text);
-        tpc_config_done(options, &settings);
-        tpc_config_result_done(&result);
-        return EXIT_USAGE;
-    }
-    int status = run_command(&result, &settings);
-    tpc_config_done(options, &settings);
-    tpc_config_result_done(&result);
-    return status;
+    return tpc_command_main(&command, argc, argv);
 }

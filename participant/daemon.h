@@ -5,8 +5,10 @@
 
 #include "api/client.h"
 #include "api/codec.h"
+#include "api/loop.h"
 #include "api/metrics.h"
 #include "api/server.h"
+#include "base/command.h"
 #include "base/timers.h"
 #include "participant/failpoints.h"
 #include "participant/part_record.h"
@@ -14,13 +16,12 @@
 #include "wal/wal.h"
 
 #include <uthash.h>
-#include <uv.h>
 
-enum { PART_EXIT_USAGE = 2, PART_EXIT_HALT = 70 };
+enum { PART_EXIT_HALT = 70 };
 
 struct part_settings {
     char *name, *data, *listen, *admin_listen;
-    char *log_level, *log_format, *failpoints;
+    struct tpc_common_settings common;
     bool foreign_keys, allow_unsafe_settings, adopt;
     uint64_t retention_ms;     /* of ended branches in the log */
     uint64_t retained_max;     /* most of them in the log */
@@ -138,12 +139,7 @@ struct part_stats {
 
 struct part_daemon {
     const struct part_settings *settings;
-    uv_loop_t *loop;
-    uv_timer_t tick;
-    uv_prepare_t prepare;
-    uv_async_t wake;
-    uv_signal_t sigterm, sigint;
-    uv_work_t recovery;
+    struct api_loop *loop;
     struct tpc_timers timers;
     struct wal_store *store;
     struct wal_log *log;
@@ -178,6 +174,7 @@ struct part_daemon {
 _Noreturn void part_halt(const char *why, const struct tpc_err *err);
 /* From any thread: the log or the database has something for the loop. */
 void part_wake(void *arg);
+int part_daemon_run(const struct part_settings *settings, const char *url); /* the exit status */
 /* Memory that must be there: halts when it is not. */
 void *part_alloc(size_t size);
 char *part_strdup(const char *text);

@@ -135,9 +135,9 @@ static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
     return rc == TPC_OK ? daemon->resource->ops->start(daemon->resource, reterr) : rc;
 }
 
-static void read_all(uv_work_t *request)
+static void read_all(void *arg)
 {
-    struct recovery *recovery = request->data;
+    struct recovery *recovery = arg;
     struct part_daemon *daemon = recovery->daemon;
     recovery->rc = daemon->store->ops->scan(daemon->store, visit, recovery, &recovery->err);
     if (recovery->rc == TPC_OK) {
@@ -164,13 +164,12 @@ static void resume(struct part_daemon *daemon, size_t *ret_in_doubt)
     }
 }
 
-static void on_read(uv_work_t *request, int status)
+static void on_read(void *arg)
 {
-    struct recovery *recovery = request->data;
+    struct recovery *recovery = arg;
     struct part_daemon *daemon = recovery->daemon;
     void (*done)(struct part_daemon *) = recovery->done;
     size_t in_doubt = 0;
-    (void)status;
     if (recovery->rc == TPC_OK) {
         struct wal_log_options log = {
             .queue_max = daemon->settings->queue_max_bytes, .wake = part_wake, .wake_arg = daemon};
@@ -197,8 +196,8 @@ void part_recovery_start(struct part_daemon *daemon, void (*done)(struct part_da
     recovery->daemon = daemon;
     recovery->done = done;
     recovery->began_ms = tpc_clock_mono_ms();
-    daemon->recovery.data = recovery;
-    if (uv_queue_work(daemon->loop, &daemon->recovery, read_all, on_read) != 0) {
-        part_halt("cannot start a thread", NULL);
+    struct tpc_err err = {0};
+    if (api_loop_work(daemon->loop, read_all, on_read, recovery, &err) != TPC_OK) {
+        part_halt("the log cannot be read", &err);
     }
 }
