@@ -295,6 +295,11 @@ static void on_txn_timer(struct tpc_timer *timer)
 
 static void show_hazard(struct coord_xact *xact, uint64_t branches)
 {
+    static const char *const ends[] = {[COORD_END_NONE] = "none",
+                                       [COORD_END_COMMITTED] = "committed",
+                                       [COORD_END_ABORTED] = "aborted",
+                                       [COORD_END_UNKNOWN] = "unknown",
+                                       [COORD_END_OTHER] = "other_log"};
     xact->daemon->stats.hazards++;
     for (unsigned i = 0; i < xact->branch_count; i++) {
         if ((branches & TPC_BIT(i)) != 0) {
@@ -302,7 +307,7 @@ static void show_hazard(struct coord_xact *xact, uint64_t branches)
                     tpc_kv_str("participant", xact->branches[i].member->name),
                     tpc_kv_str("decided",
                                coord_outcome(xact->fsm) == COORD_COMMIT ? "commit" : "abort"),
-                    tpc_kv_uint("end", xact->fsm->branches[i].end));
+                    tpc_kv_str("end", ends[xact->fsm->branches[i].end]));
         }
     }
     if (xact->ended) {
@@ -381,6 +386,10 @@ static void step(struct coord_xact *xact, const struct coord_event *event, const
     }
     if (xact->fsm->state != from) {
         log_move(xact, from, cause, participant);
+    }
+    if (from == COORD_PREPARING && xact->fsm->state == COORD_ABORTING) {
+        coord_xact_set_cause(xact, event->from, API_CAUSE_PARTICIPANT_ERROR,
+                             "the participant voted twice, and not the same");
     }
     uint64_t unsent = 0;
     for (unsigned i = 0; i < effects.count; i++) {

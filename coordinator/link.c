@@ -195,7 +195,7 @@ static void on_vote(struct coord_xact *xact, const struct sent *sent, struct api
     };
     struct coord_xbranch *branch = &xact->branches[sent->branch];
     (void)coord_fp(COORD_FP_VOTE_STEP);
-    if (answer->results != NULL && branch->results == NULL) {
+    if (answer->results != NULL && branch->results == NULL && !xact->ended) {
         branch->results = answer->results;
         branch->results_size = answer->results_size;
         answer->results = NULL;
