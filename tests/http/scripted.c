@@ -8,6 +8,9 @@
 
 static struct scripted_plan plan_for(struct scripted *participant, enum api_op op)
 {
+    if (participant->choose != NULL) {
+        return participant->choose(participant, op);
+    }
     if (participant->has_once[op]) {
         participant->has_once[op] = false;
         return participant->once[op];
@@ -15,19 +18,22 @@ static struct scripted_plan plan_for(struct scripted *participant, enum api_op o
     return participant->plan[op];
 }
 
-static void write_line(struct scripted *participant, struct api_stream *stream, enum api_op op,
-                       const struct tpc_id *gtid, const struct scripted_plan *plan)
+static void write_line(struct scripted *participant, struct api_stream *stream,
+                       struct scripted_seen *seen, const struct scripted_plan *plan)
 {
     struct tpc_buf line = {0};
-    struct api_answer answer = {.op = op,
+    struct api_answer answer = {.op = seen->op,
                                 .gtid_valid = true,
-                                .gtid = *gtid,
+                                .gtid = seen->gtid,
                                 .participant_id = participant->id,
                                 .error = plan->error,
                                 .cause = {.code = plan->cause, .statement = -1}};
-    if (plan->error == API_ERROR_NONE) {
-        answer.vote = op == API_OP_PREPARE ? plan->vote : API_VOTE_NONE;
-        answer.state = op == API_OP_PREPARE ? API_STATE_NONE : plan->state;
+    if (plan->error == API_ERROR_NONE && seen->op == API_OP_PREPARE) {
+        bool commits = seen->one_phase && plan->vote == API_VOTE_YES;
+        answer.vote = commits ? API_VOTE_COMMITTED : plan->vote;
+        seen->told = answer.vote;
+    } else if (plan->error == API_ERROR_NONE) {
+        answer.state = plan->state;
     }
     char *results = plan->results != NULL ? strdup(plan->results) : NULL;
     answer.results = results;
@@ -42,13 +48,14 @@ static void note(struct scripted *participant, const struct api_message *message
                  uint64_t generation)
 {
     assert_true(participant->seen_count < SCRIPTED_SEEN_MAX);
-    participant->seen[participant->seen_count++] =
+    participant->seen[participant->seen_count] =
         (struct scripted_seen){.op = message->op,
                                .gtid = message->gtid,
                                .began_us = message->began_us,
                                .timeout_ms = message->timeout_ms,
                                .one_phase = message->one_phase,
                                .generation = generation};
+    participant->seen_count++;
 }
 
 /* A request with a message to be held stays open for that one alone. */
@@ -57,14 +64,11 @@ static void carry_out(struct scripted *participant, struct api_request *request,
 {
     struct scripted_plan plans[1024];
     bool fail = false, hold = false;
+    size_t first = participant->seen_count;
     assert_true(envelope->count <= 1024);
     for (size_t i = 0; i < envelope->count; i++) {
-        const struct api_message *message = &envelope->messages[i];
-        note(participant, message, envelope->coordinator.generation);
-        plans[i] = plan_for(participant, message->op);
-        if (message->op == API_OP_PREPARE && message->one_phase && plans[i].vote == API_VOTE_YES) {
-            plans[i].vote = API_VOTE_COMMITTED;
-        }
+        note(participant, &envelope->messages[i], envelope->coordinator.generation);
+        plans[i] = plan_for(participant, envelope->messages[i].op);
         fail |= plans[i].act == SCRIPTED_FAIL;
         hold |= plans[i].act == SCRIPTED_HOLD;
     }
@@ -75,13 +79,12 @@ static void carry_out(struct scripted *participant, struct api_request *request,
     }
     struct api_stream *stream = api_stream_begin(request, 200, "application/x-ndjson");
     for (size_t i = 0; i < envelope->count; i++) {
-        const struct api_message *message = &envelope->messages[i];
         if (plans[i].act == SCRIPTED_ANSWER) {
-            write_line(participant, stream, message->op, &message->gtid, &plans[i]);
+            write_line(participant, stream, &participant->seen[first + i], &plans[i]);
         } else if (plans[i].act == SCRIPTED_HOLD) {
             assert_true(participant->held_count < SCRIPTED_HELD_MAX);
             participant->held[participant->held_count++] =
-                (struct scripted_held){.stream = stream, .op = message->op, .gtid = message->gtid};
+                (struct scripted_held){.stream = stream, .seen = first + i};
         }
     }
     if (!hold) {
@@ -127,9 +130,10 @@ static void end_held(struct scripted *participant, bool answer)
 {
     for (size_t i = 0; i < participant->held_count; i++) {
         const struct scripted_held *held = &participant->held[i];
-        struct scripted_plan plan = plan_for(participant, held->op);
+        struct scripted_seen *seen = &participant->seen[held->seen];
+        struct scripted_plan plan = plan_for(participant, seen->op);
         if (answer && plan.act == SCRIPTED_ANSWER) {
-            write_line(participant, held->stream, held->op, &held->gtid, &plan);
+            write_line(participant, held->stream, seen, &plan);
         }
         bool last =
             i + 1 == participant->held_count || participant->held[i + 1].stream != held->stream;

@@ -9,7 +9,7 @@
 #include <pthread.h>
 #include <uv.h>
 
-enum { SCRIPTED_SEEN_MAX = 4096, SCRIPTED_HELD_MAX = 256 };
+enum { SCRIPTED_SEEN_MAX = 65536, SCRIPTED_HELD_MAX = 4096 };
 
 enum scripted_act {
     SCRIPTED_ANSWER,
@@ -32,12 +32,12 @@ struct scripted_seen {
     struct tpc_id gtid;
     uint64_t began_us, timeout_ms, generation;
     bool one_phase;
+    enum api_vote told; /* of a prepare: the vote that left */
 };
 
 struct scripted_held {
     struct api_stream *stream;
-    enum api_op op;
-    struct tpc_id gtid;
+    size_t seen; /* which message */
 };
 
 struct scripted {
@@ -53,6 +53,9 @@ struct scripted {
     pthread_cond_t changed;
     struct scripted_plan plan[API_OP_COUNT], once[API_OP_COUNT];
     bool has_once[API_OP_COUNT];
+    /* When set: what to do with each message. In the participant's thread, under the mutex. */
+    struct scripted_plan (*choose)(struct scripted *participant, enum api_op op);
+    uint64_t seed; /* of choose */
     size_t seen_count, requests;
     struct scripted_seen seen[SCRIPTED_SEEN_MAX];
     size_t held_count;
