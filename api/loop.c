@@ -87,6 +87,8 @@ struct uv_loop_s *api_loop_uv(struct api_loop *loop)
 void api_loop_run(struct api_loop *loop)
 {
     uv_run(loop->uv, UV_RUN_DEFAULT);
+    uv_signal_stop(&loop->sigterm);
+    uv_signal_stop(&loop->sigint);
 }
 
 void api_loop_stop(struct api_loop *loop)

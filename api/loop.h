@@ -22,7 +22,9 @@ struct api_loop_options {
 TPC_NODISCARD enum tpc_rc api_loop_new(const struct api_loop_options *options,
                                        struct api_loop **ret_loop, struct tpc_err *reterr);
 struct uv_loop_s *api_loop_uv(struct api_loop *loop);
-void api_loop_run(struct api_loop *loop);  /* until api_loop_stop */
+/* Until api_loop_stop. From then on a signal ends the process by itself, so that one that hangs
+ * while it stops can be ended. */
+void api_loop_run(struct api_loop *loop);
 void api_loop_stop(struct api_loop *loop); /* from a callback */
 void api_loop_wake(struct api_loop *loop); /* from any thread */
 /* Run @work on a thread of its own, then @done on the loop's. At most one at a time. */

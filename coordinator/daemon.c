@@ -269,9 +269,6 @@ static void free_transactions(struct coord_daemon *daemon)
 static void stop(struct coord_daemon *daemon)
 {
     daemon->stopping = true;
-    /* The loop is over: from here on a signal ends the process by itself. */
-    uv_signal_stop(&daemon->sigterm);
-    uv_signal_stop(&daemon->sigint);
     if (daemon->log != NULL) {
         wal_log_stop(daemon->log);
         daemon->log = NULL;
