@@ -162,6 +162,11 @@ static enum cli_exit add_branch(struct check *check, const struct api_json *bran
     if (strcmp(cli_json_text(branch, "vote"), "read_only") == 0) {
         return CLI_OK;
     }
+    const struct api_json *forgotten = api_json_get(branch, "hazard_forgotten");
+    if (forgotten != NULL && api_json_bool(forgotten)) {
+        check->forgotten++;
+        return CLI_OK;
+    }
     for (size_t i = 0; i < check->participant_count; i++) {
         struct check_participant *participant = &check->participants[i];
         if (strcmp(participant->name, name) == 0) {

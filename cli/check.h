@@ -42,6 +42,7 @@ struct check {
     size_t participant_count;
     struct check_participant *participants;
     size_t committed, aborted, not_ended, hazards;
+    size_t forgotten;    /* branches that ended another way, which an operator has dealt with */
     size_t unregistered; /* branches at participants that are off the registry: not compared */
     size_t disagreements;
     struct check_disagreement *shown;

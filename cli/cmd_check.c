@@ -86,7 +86,10 @@ static void print_verdict(const struct check *check, enum check_verdict verdict)
         printf(", %zu not ended", check->not_ended);
     }
     if (check->hazards > 0) {
-        printf(", %zu hazards", check->hazards);
+        printf(", %zu hazard%s", check->hazards, check->hazards == 1 ? "" : "s");
+    }
+    if (check->forgotten > 0) {
+        printf(", %zu forgotten hazard%s", check->forgotten, check->forgotten == 1 ? "" : "s");
     }
     if (check->unregistered > 0) {
         printf(", %zu branches at participants that are not registered any more",
@@ -161,6 +164,7 @@ static void print_report(const struct check *check, enum check_verdict verdict,
     add_count(&json, "not_ended", check->not_ended);
     add_count(&json, "hazards", check->hazards);
     api_jw_close(&json, '}');
+    add_count(&json, "forgotten_branches", check->forgotten);
     add_count(&json, "unregistered_branches", check->unregistered);
     add_participants(&json, check);
     add_disagreements(&json, check);
@@ -237,7 +241,7 @@ const struct cli_command cli_check = {
     .summary = "do the logs and the databases agree?",
     .detail =
         "Compares every transaction in the coordinator's log with what each participant says\n"
-        "of its branch.\n\n"
+        "of its branch, but for branches whose hazard was forgotten (`assent tx forget`).\n\n"
         "Ends with 0 when all agree and nothing is open; 1 when a participant holds another\n"
         "outcome than was decided; 4 when something is in doubt, has not ended, was ended by\n"
         "hand or is a hazard; 5 when somebody cannot be asked.\n",

@@ -288,6 +288,23 @@ enum coord_outcome coord_outcome(const struct coord_txn *txn)
     return commit ? COORD_COMMIT : abort ? COORD_ABORT : COORD_UNDECIDED;
 }
 
+/* A hazard that is forgotten leaves the branch's end as it was. UNKNOWN says nothing of an abort:
+ * such a branch was only not heard from. */
+uint64_t coord_forgotten(const struct coord_txn *txn)
+{
+    uint64_t other = 0;
+    for (unsigned i = 0; i < txn->branch_count; i++) {
+        enum coord_end end = (enum coord_end)txn->branches[i].end;
+        bool differs =
+            txn->state == COORD_COMMITTED
+                ? end == COORD_END_ABORTED || end == COORD_END_UNKNOWN || end == COORD_END_OTHER
+                : txn->state == COORD_ABORTED &&
+                      (end == COORD_END_COMMITTED || end == COORD_END_OTHER);
+        other |= differs ? TPC_BIT(i) : 0;
+    }
+    return other & ~txn->hazards;
+}
+
 /* Of a transaction that is there only what may be told: while votes are collected or a record is
  * being forced the branch has to wait and ask again. */
 enum coord_outcome coord_inquiry(const struct coord_txn *txn)

@@ -159,6 +159,10 @@ enum coord_outcome { COORD_UNDECIDED, COORD_COMMIT, COORD_ABORT };
 /* What a transaction has come to, for clients: COMMIT and ABORT only when it may be told. */
 enum coord_outcome coord_outcome(const struct coord_txn *txn);
 
+/* The branches of an ended transaction that ended another way than it, and whose hazard an operator
+ * has forgotten since. */
+uint64_t coord_forgotten(const struct coord_txn *txn);
+
 /* What to answer a participant in doubt that asks about @txn (NULL: no such transaction in a whole
  * log of our own): rule 5 of the protocol. For NULL that is abort, by presumption. */
 enum coord_outcome coord_inquiry(const struct coord_txn *txn);

@@ -52,6 +52,10 @@ static void write_branch(struct tpc_buf *out, const struct coord_xact *xact, uns
     api_jw_str(out, vote);
     api_jw_key(out, "state");
     api_jw_str(out, branch_state(xact, index));
+    if ((coord_forgotten(xact->fsm) & (UINT64_C(1) << index)) != 0) {
+        api_jw_key(out, "hazard_forgotten");
+        api_jw_bool(out, true);
+    }
     /* Before the outcome is known they would be a dirty read. */
     if (results && branch->results != NULL && coord_outcome(xact->fsm) == COORD_COMMIT) {
         api_jw_key(out, "results");

@@ -227,6 +227,15 @@ class Commands(unittest.TestCase):
                          gtid + r" +committed +west +heuristic_abort")
         self.assertIn("hazard: west should be committed and is aborted",
                       self.assent(IN_DOUBT, "tx", "wait", gtid).stdout)
+        self.assent(OK, "branch", "forget", gtid)
+        self.assent(ERROR, "check")
+        self.assent(OK, "tx", "forget", gtid)
+        for _ in range(2):
+            report = self.document(OK, "check", "--wait", "20s")
+            self.assertEqual((report["verdict"], report["forgotten_branches"]), ("agrees", 1))
+            self.world.daemons["coordinator"].kill()
+            self.world.start_coordinator()
+        self.assertIn(", 1 forgotten hazard\n", self.assent(OK, "check").stdout)
 
     def test_resolving_against_a_decision_that_is_known_needs_force(self):
         self.world.daemons["coordinator"].stop()

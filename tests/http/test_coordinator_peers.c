@@ -128,6 +128,8 @@ static void test_forget__clears_a_hazard_for_good(void **state)
     post(stage, id, "forget", "{\"reason\":\"put right\",\"operator\":\"ann\"}", &reply);
     assert_int_equal(reply.status, 200);
     assert_reply(&reply, "hazard", "");
+    assert_reply(&reply, "branches.0.hazard_forgotten", "");
+    assert_reply(&reply, "branches.1.hazard_forgotten", "true");
     assert_reply(&reply, "outcome", "commit");
     reply_done(&reply);
     assert_true(stage_metric(stage, "assent_hazards") == 0);
@@ -142,6 +144,7 @@ static void test_forget__clears_a_hazard_for_good(void **state)
     assert_int_equal(reply.status, 200);
     assert_reply(&reply, "state", "committed");
     assert_reply(&reply, "hazard", "");
+    assert_reply(&reply, "branches.1.hazard_forgotten", "true");
     reply_done(&reply);
     stage_submit(stage, "Idempotency-Key: \"h\"\r\n", BOTH(""), &reply);
     assert_int_equal(reply.status, 201);

@@ -121,9 +121,12 @@ static void test_coord_recover__last_end_record_tells_the_hazards(void **state)
         record.branches[0].end = COORD_END_OTHER;
         assert_int_equal(fold(WAL_COORD_END, &record), TPC_OK);
         assert_int_equal(world.txn.hazards, 3);
+        assert_int_equal(coord_forgotten(&world.txn), 0);
         record.branches[0].end = record.branches[1].end = COORD_END_NONE;
         assert_int_equal(fold(WAL_COORD_END, &record), TPC_OK);
         assert_int_equal(world.txn.hazards, 0);
+        /* After an abort UNKNOWN is no hazard, but one that was not heard from. */
+        assert_int_equal(coord_forgotten(&world.txn), commit ? 3 : 1);
         assert_int_equal(coord_outcome(&world.txn), commit ? COORD_COMMIT : COORD_ABORT);
         assert_int_equal(world.txn.branches[0].end, COORD_END_OTHER); /* what happened stays */
         record.commit = !record.commit;
