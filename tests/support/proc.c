@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { RUNNING_MAX = 64, LOOK_EVERY_MS = 2, SHOWN_BYTES = 4000 };
+enum { RUNNING_MAX = 64, VARIABLES_MAX = 512, LOOK_EVERY_MS = 2, SHOWN_BYTES = 4000 };
 
 /* What runs, so that it can be ended whatever becomes of the test. */
 static pid_t running[RUNNING_MAX];
@@ -70,7 +70,7 @@ static void find_program(const char *name, char out[SUP_PATH_MAX])
 }
 
 /* Between fork and exec: only what is safe after a fork from a process with threads. */
-static _Noreturn void become(const char *program, char *const *args, int out_fd, pid_t parent)
+static _Noreturn void become(char *const *args, char *const *environment, int out_fd, pid_t parent)
 {
     sigset_t none;
     int null_fd = open("/dev/null", O_RDONLY);
@@ -78,27 +78,39 @@ static _Noreturn void become(const char *program, char *const *args, int out_fd,
     (void)sigprocmask(SIG_SETMASK, &none, NULL);
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) == 0 && getppid() == parent && dup2(null_fd, 0) == 0 &&
         dup2(out_fd, 1) == 1 && dup2(out_fd, 2) == 2) {
-        (void)execv(program, args);
+        (void)execve(args[0], args, environment);
     }
     _exit(127);
+}
+
+/* Copy the words of @list (which may be NULL) to @out, which has @count of at most @max. */
+static size_t append(char **out, size_t count, size_t max, const char *const *list)
+{
+    for (size_t i = 0; list != NULL && list[i] != NULL; i++) {
+        if (count == max) {
+            sup_die("more than %zu arguments or variables", max);
+        }
+        out[count++] = (char *)(uintptr_t)list[i];
+    }
+    out[count] = NULL;
+    return count;
 }
 
 void sup_proc_start(struct sup_proc *proc, const char *const *args, const char *out_path)
 {
     static bool at_exit;
     char program[SUP_PATH_MAX];
-    char *copy[SUP_ARGS_MAX + 1] = {NULL};
+    char *copy[SUP_ARGS_MAX + 1], *environment[VARIABLES_MAX + 1];
     if (!at_exit) {
         at_exit = true;
         (void)atexit(kill_all);
     }
     find_program(args[0], program);
-    for (size_t i = 0; args[i] != NULL; i++) {
-        if (i == SUP_ARGS_MAX) {
-            sup_die("more than %d arguments", SUP_ARGS_MAX);
-        }
-        copy[i] = (char *)(uintptr_t)args[i];
-    }
+    size_t count = append(copy, 0, SUP_ARGS_MAX, proc->wrapper);
+    (void)append(copy, count, SUP_ARGS_MAX, args);
+    copy[count] = program;
+    count = append(environment, 0, VARIABLES_MAX, proc->environment);
+    (void)append(environment, count, VARIABLES_MAX, (const char *const *)environ);
     (void)snprintf(proc->out_path, sizeof proc->out_path, "%s", out_path);
     int out_fd = open(out_path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
     if (out_fd < 0) {
@@ -108,7 +120,7 @@ void sup_proc_start(struct sup_proc *proc, const char *const *args, const char *
     pid_t parent = getpid();
     proc->pid = fork();
     if (proc->pid == 0) {
-        become(program, copy, out_fd, parent);
+        become(copy, environment, out_fd, parent);
     }
     (void)close(out_fd);
     if (proc->pid < 0) {

@@ -27,6 +27,10 @@ struct sup_proc {
     char out_path[SUP_PATH_MAX]; /* stdout and stderr, appended */
     long out_begin;              /* where this run's output begins in it */
     char url[80];                /* of the last `evt=daemon.ready` */
+    /* For its next starts; borrowed, NULL-terminated; NULL: none. */
+    const char *const *environment; /* "NAME=VALUE", beside ours */
+    const char *const *wrapper;     /* a program by its path, and arguments before @args; it must
+                                       become the program in the same process (strace -D) */
 };
 
 /* Run @args (args[0] is one of our programs, by name, found in ASSENT_BIN_DIR or where the build
