@@ -1,0 +1,215 @@
+/* Power cuts at every boundary of a sync, and I/O errors at every operation, of one daemon.
+ *
+ * A run without faults counts the boundaries or operations. Then one run for each of them (a sample
+ * without --full; --point N is that one alone), in each mode: it strikes there, the daemon ends or
+ * goes on, is started again where it ended, and all invariants hold.
+ *
+ * A disk that lies about its syncs breaks promises that cannot be kept on it: the scenario "lies"
+ * insists that the checks object. */
+#include "base/clock.h"
+#include "tests/crash/options.h"
+#include "tests/disk/faulty.h"
+#include "tests/support/load.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MODES = 7, SAMPLES = 3, STUCK_MS = 1000, SETTLE_MS = 3000 };
+
+struct mode {
+    const char *name, *scenario, *fault;
+    bool sticky;
+    enum { BOUNDARIES, OPERATIONS, OPERATIONS_FOR_ROOM, COUNTS } counts_as;
+};
+
+static const struct mode modes[MODES] = {
+    {"lose", "power", "lose", false, BOUNDARIES},
+    {"reorder", "power", "reorder", false, BOUNDARIES},
+    {"tear", "power", "tear", false, BOUNDARIES},
+    {"eio", "errors", "eio", false, OPERATIONS},
+    {"enospc", "errors", "enospc", false, OPERATIONS_FOR_ROOM},
+    {"eio-sticky", "errors", "eio", true, OPERATIONS},
+    {"enospc-sticky", "errors", "enospc", true, OPERATIONS_FOR_ROOM},
+};
+
+struct driver {
+    struct crash_options options;
+    unsigned patient;
+    const char *patient_name;
+    uint64_t counts[COUNTS];
+    uint64_t struck_ms; /* when a sticky fault was first seen in this run */
+    unsigned runs, struck, halts, refusals, lost, failures;
+};
+
+/* ---- A sticky fault ends when it stopped the daemon from starting, or after a while ---- */
+
+static void on_start(struct trial *trial, unsigned refused)
+{
+    if (refused > 0) {
+        faulty_lift((struct faulty *)trial);
+    }
+}
+
+static void on_look(struct trial *trial)
+{
+    struct driver *driver = trial->arg;
+    struct faulty *faulty = (struct faulty *)trial;
+    if (driver->struck_ms == 0 && atomic_load(&faulty->state->strikes) > 0) {
+        driver->struck_ms = tpc_clock_mono_ms();
+    }
+    if (driver->struck_ms != 0 && tpc_clock_mono_ms() > driver->struck_ms + STUCK_MS) {
+        faulty_lift(faulty);
+    }
+}
+
+/* ---- One run ---- */
+
+static uint64_t run(struct driver *driver, const struct mode *mode, uint64_t at)
+{
+    struct faulty faulty = {
+        .trial = {
+            .seed = driver->options.seed, .arg = driver, .prepare = on_start, .look = on_look}};
+    struct faulty_plan plan = {
+        .fault = mode->fault, .at = at, .seed = driver->options.seed + at, .sticky = mode->sticky};
+    uint64_t began_ms = tpc_clock_mono_ms();
+    driver->struck_ms = 0;
+    faulty_open(&faulty, driver->patient, &plan);
+    trial_play(&faulty.trial);
+    faulty_lift(&faulty);
+    trial_close(&faulty.trial);
+    const struct trial *trial = &faulty.trial;
+    bool power = strcmp(mode->scenario, "power") == 0;
+    uint64_t count = atomic_load(power ? &faulty.state->boundaries : &faulty.state->operations);
+    uint64_t strikes = atomic_load(&faulty.state->strikes);
+    driver->runs++;
+    driver->struck += strikes > 0;
+    driver->halts += trial->halts;
+    driver->refusals += trial->refusals;
+    driver->lost += (unsigned)atomic_load(&faulty.state->lost);
+    driver->failures += trial->report.count > 0;
+    (void)printf("%s %s at %llu of %llu: %llu strikes, %u halts, %u refused starts, %llu writes "
+                 "lost; %zu of %zu committed, %.1f s\n",
+                 driver->patient_name, mode->name, (unsigned long long)at,
+                 (unsigned long long)count, (unsigned long long)strikes, trial->halts,
+                 trial->refusals, (unsigned long long)atomic_load(&faulty.state->lost),
+                 sup_history_told(&trial->history, SUP_TOLD_COMMITTED), trial->history.count,
+                 (double)(tpc_clock_mono_ms() - began_ms) / 1000);
+    (void)fflush(stdout);
+    if (trial->report.count > 0) {
+        (void)fprintf(stderr,
+                      "run again with: --seed %llu --process %s --scenario %s --point %llu\n",
+                      (unsigned long long)driver->options.seed, driver->patient_name, mode->name,
+                      (unsigned long long)at);
+    }
+    faulty_done(&faulty, driver->options.keep || trial->report.count > 0);
+    return count;
+}
+
+static void run_mode(struct driver *driver, const struct mode *mode)
+{
+    const struct crash_options *options = &driver->options;
+    if (options->point != NULL) {
+        (void)run(driver, mode, strtoull(options->point, NULL, 10));
+        return;
+    }
+    /* Modes of one scenario differ in what strikes, at the same boundaries or operations. */
+    uint64_t count = driver->counts[mode->counts_as];
+    if (count == 0) {
+        count = driver->counts[mode->counts_as] = run(driver, mode, 0);
+    }
+    uint64_t samples = options->count != 0 ? options->count : SAMPLES;
+    uint64_t step = options->full || count < samples ? 1 : count / samples;
+    for (uint64_t at = 1 + options->seed % step; at <= count; at += step) {
+        (void)run(driver, mode, at);
+    }
+}
+
+/* ---- Lies ---- */
+
+/* Told committed and held nowhere, held in part, or a log that is older than is known. */
+static bool objects(struct faulty *faulty)
+{
+    struct trial *trial = &faulty->trial;
+    struct sup_books books;
+    trial->report.quiet = true;
+    trial->patient->proc.environment = NULL;
+    if (!sup_daemon_start(trial->patient, NULL)) {
+        char *output = sup_proc_output(&trial->patient->proc);
+        (void)printf("the start is refused: %s", output);
+        free(output);
+        return true;
+    }
+    sup_check_settled(&trial->world, SETTLE_MS, &trial->report);
+    trial->report.count = 0; /* a lie may leave something open for ever, which shows below */
+    sup_books_read(&books, &trial->world);
+    sup_check_atomic(&books, &trial->report);
+    sup_check_told(&books, &trial->history, &trial->report);
+    sup_check_shown(&trial->world, &books, &trial->history, &trial->report);
+    sup_books_done(&books);
+    return trial->report.count > 0;
+}
+
+/* The patient dies in the middle of the transfers, and is started again after them. */
+static bool cut_once(struct driver *driver, unsigned patient, const char *fault)
+{
+    struct faulty faulty = {.trial = {.seed = driver->options.seed}};
+    struct trial *trial = &faulty.trial;
+    struct faulty_plan plan = {.fault = fault, .from = 24, .at = 60};
+    faulty_open(&faulty, patient, &plan);
+    trial_start(trial);
+    struct sup_load_options options = {
+        .clients = 3, .seed = driver->options.seed, .faults = true, .timeout_ms = 1000};
+    struct sup_load *load = sup_load_begin(&trial->world, &options, &trial->history);
+    if (!sup_proc_wait(&trial->patient->proc, SUP_STOP_MS)) {
+        sup_die("the power was not cut");
+    }
+    sup_load_end(load, 0);
+    bool objected = objects(&faulty);
+    (void)printf("%s %s: %zu of %zu committed, %llu writes lost, %u objections%s%s\n",
+                 trial->patient->name, fault, sup_history_told(&trial->history, SUP_TOLD_COMMITTED),
+                 trial->history.count, (unsigned long long)atomic_load(&faulty.state->lost),
+                 trial->report.count, trial->report.count > 0 ? ", the last: " : "",
+                 trial->report.last);
+    faulty_done(&faulty, driver->options.keep);
+    return objected;
+}
+
+static void run_lies(struct driver *driver)
+{
+    for (unsigned patient = 0; patient < 2; patient++) {
+        if (!cut_once(driver, patient, "lie")) {
+            (void)fprintf(stderr, "nobody noticed that syncs were lies\n");
+            driver->failures++;
+        }
+        if (cut_once(driver, patient, "lose")) {
+            (void)fprintf(stderr, "an objection without a lie\n");
+            driver->failures++;
+        }
+    }
+}
+
+int main(int argc, char **argv)
+{
+    struct driver driver = {.options = {.scenario = "power", .process = "coordinator"}};
+    crash_options_parse(&driver.options, argc, argv);
+    const struct crash_options *options = &driver.options;
+    driver.patient_name = options->process;
+    driver.patient = strcmp(options->process, "coordinator") == 0 ? 0 : 1;
+    if (strcmp(options->scenario, "lies") == 0) {
+        run_lies(&driver);
+        return driver.failures > 0 ? 1 : 0;
+    }
+    for (size_t i = 0; i < MODES; i++) {
+        if (strcmp(options->scenario, modes[i].name) == 0 ||
+            strcmp(options->scenario, modes[i].scenario) == 0) {
+            run_mode(&driver, &modes[i]);
+        }
+    }
+    (void)printf("%u runs, %u with faults, %u halts, %u refused starts, %u writes lost, "
+                 "%u failures\n",
+                 driver.runs, driver.struck, driver.halts, driver.refusals, driver.lost,
+                 driver.failures);
+    return driver.failures > 0 || driver.struck == 0 ? 1 : 0;
+}
