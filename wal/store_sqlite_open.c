@@ -171,6 +171,11 @@ static enum tpc_rc open_database(struct wal_sqlite *log, bool create, struct tpc
         return wal_sqlite_fail(log, "open", reterr);
     }
     rc = execute(log, settings_sql, reterr);
+    if (rc == TPC_OK && !create) {
+        /* Asked before it is set, which would change what somebody else may want back. */
+        rc = insist(log, "PRAGMA journal_mode", "wal", TPC_ECORRUPT,
+                    "is damaged or was put there by another program: " WAL_SQLITE_RESTORE, reterr);
+    }
     if (rc == TPC_OK) {
         rc = insist(log, "PRAGMA journal_mode=WAL", "wal", TPC_EIO,
                     "cannot be kept in WAL mode: put the data directory on a local file system",
