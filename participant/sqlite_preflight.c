@@ -11,6 +11,25 @@
 
 #define BUSY_MS 1000 /* how long another program's write is waited for */
 
+/* SQLite makes and removes files beside the database. */
+static enum tpc_rc look_at_directory(const char *path, struct tpc_err *reterr)
+{
+    const char *slash = strrchr(path, '/');
+    int length = slash != NULL ? (int)(slash - path) + 1 : 0;
+    char *directory = NULL;
+    if (asprintf(&directory, "%.*s.", length, path) < 0) {
+        return tpc_fail(reterr, TPC_ENOMEM, "out of memory");
+    }
+    bool good = access(directory, W_OK | X_OK) == 0;
+    free(directory);
+    return good
+               ? TPC_OK
+               : tpc_fail(reterr, TPC_EIO,
+                          "the directory of %s is not writable for this user, and SQLite keeps its "
+                          "journal there: change its owner or mode",
+                          path);
+}
+
 static enum tpc_rc look_at_file(const char *path, struct tpc_err *reterr)
 {
     struct stat info;
@@ -33,7 +52,7 @@ static enum tpc_rc look_at_file(const char *path, struct tpc_err *reterr)
                         "%s is not readable and writable for this user: change its owner or mode",
                         path);
     }
-    return TPC_OK;
+    return look_at_directory(path, reterr);
 }
 
 static enum tpc_rc fail(struct part_sqlite *sqlite, const char *what, struct tpc_err *reterr)
@@ -156,7 +175,8 @@ static enum tpc_rc compare_owner(struct part_sqlite *sqlite, struct tpc_err *ret
     if (strcmp(owner, tpc_id_format(&sqlite->options.participant_id, self)) != 0) {
         return sqlite->options.adopt ? TPC_OK : refuse_other(sqlite, owner, reterr);
     }
-    if (strtoull(generation, NULL, 10) > sqlite->options.generation) {
+    /* Every start has a generation of its own: to have seen this one too is to know of another. */
+    if (strtoull(generation, NULL, 10) >= sqlite->options.generation) {
         return tpc_fail(reterr, TPC_ESETBACK,
                         "the log of this participant was set back to an old copy: %s has seen its "
                         "start %s, this is start %llu. Restore the newest data directory",

@@ -61,13 +61,13 @@ void fx_close(struct fx *fx)
     if (fx->resource != NULL) {
         fx->resource->ops->close(fx->resource);
         fx->resource = NULL;
+        fx->options.generation++;
     }
 }
 
 void fx_reopen(struct fx *fx)
 {
     fx_close(fx);
-    fx->options.generation++;
     fx_open(fx);
 }
 

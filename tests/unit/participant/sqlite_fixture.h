@@ -25,6 +25,7 @@ void fx_open(struct fx *fx);
 void fx_start(struct fx *fx);
 void fx_setup(struct fx *fx, const char *schema); /* all three */
 /* As after a crash or a clean end: close, with a new generation of the log open again. */
+/* The next fx_open is with a new generation of the log. */
 void fx_close(struct fx *fx);
 void fx_reopen(struct fx *fx);
 void fx_done(struct fx *fx);
