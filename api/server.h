@@ -31,6 +31,10 @@ struct api_server_options {
 
 /* TPC_EBUSY when the address is taken, TPC_EINVAL when it is none; the text says what to do. Raises
  * the process's soft limit of descriptors, as far as it may, to what the connections need. */
+/* Are these addresses to listen on, as far as can be told without trying? @admin_listen may be
+ * NULL. */
+TPC_NODISCARD enum tpc_rc api_listen_check(const char *listen, const char *admin_listen,
+                                           struct tpc_err *reterr);
 TPC_NODISCARD enum tpc_rc api_server_start(const struct api_server_options *options,
                                            struct api_server **ret_server, struct tpc_err *reterr);
 /* The bound address, "http://127.0.0.1:7400". */

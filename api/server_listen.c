@@ -70,21 +70,33 @@ enum tpc_rc api_server_address_parse(const char *text, struct server_address *re
     return TPC_OK;
 }
 
+enum tpc_rc api_listen_check(const char *listen, const char *admin_listen, struct tpc_err *reterr)
+{
+    struct server_address address;
+    enum tpc_rc rc = api_server_address_parse(listen, &address, reterr);
+    if (rc == TPC_OK && admin_listen != NULL) {
+        rc = api_server_address_parse(admin_listen, &address, reterr);
+    }
+    return rc;
+}
+
 static enum tpc_rc cannot_listen(const char *text, int error, struct tpc_err *reterr)
 {
     switch (error) {
     case EADDRINUSE:
         return tpc_fail(reterr, TPC_EBUSY,
                         "address %s is in use; stop the other process or choose another with "
-                        "--listen",
+                        "--listen or --admin-listen",
                         text);
     case EADDRNOTAVAIL:
         return tpc_fail(reterr, TPC_EINVAL,
-                        "address %s is not one of this machine; choose another with --listen",
+                        "address %s is not one of this machine; choose another with --listen "
+                        "or --admin-listen",
                         text);
     case EACCES:
         return tpc_fail(reterr, TPC_EINVAL,
-                        "no permission to listen on %s; choose a port above 1023 with --listen",
+                        "no permission to listen on %s; choose a port above 1023 with --listen "
+                        "or --admin-listen",
                         text);
     default:
         return tpc_fail(reterr, TPC_EIO, "cannot listen on %s: %s", text, strerror(error));

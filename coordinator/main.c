@@ -62,7 +62,7 @@ static enum tpc_rc check(const void *arg, struct tpc_err *reterr)
     if (settings->timeout_ms > settings->timeout_max_ms) {
         return tpc_fail(reterr, TPC_EINVAL, "--timeout is longer than --timeout-max");
     }
-    return TPC_OK;
+    return api_listen_check(settings->listen, settings->admin_listen, reterr);
 }
 
 static int run(const void *settings, const char *word)

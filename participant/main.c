@@ -66,7 +66,7 @@ static enum tpc_rc check(const void *arg, struct tpc_err *reterr)
                         "--name %s: give it a name of 1 to 64 letters, digits, '.', '_' and '-'",
                         settings->name != NULL ? settings->name : "is missing");
     }
-    return TPC_OK;
+    return api_listen_check(settings->listen, settings->admin_listen, reterr);
 }
 
 static int run(const void *settings, const char *resource)

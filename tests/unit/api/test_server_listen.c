@@ -62,7 +62,8 @@ static void test_api_server_start__taken_address_is_busy(void **state)
     snprintf(address, sizeof(address), "%s", api_server_url(first) + strlen("http://"));
     assert_int_equal(listen_on(&loop, address, &second, &err), TPC_EBUSY);
     snprintf(wanted, sizeof(wanted),
-             "address %s is in use; stop the other process or choose another with --listen",
+             "address %s is in use; stop the other process or choose another with --listen "
+             "or --admin-listen",
              address);
     assert_string_equal(err.text, wanted);
     api_server_stop(first);
