@@ -10,7 +10,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { WAIT_MS = 10000, LOOK_EVERY_MS = 20, OPERATIONS_MAX = 10 };
+enum { WAIT_MS = 10000, LOOK_EVERY_MS = 20, LOOKS_MAX = 50, OPERATIONS_MAX = 10 };
 
 static const struct sup_leg east1 = {STAGE_EAST, 1}, east2 = {STAGE_EAST, 2};
 static const struct sup_leg west1 = {STAGE_WEST, 1}, west2 = {STAGE_WEST, 2};
@@ -124,7 +124,9 @@ static void play_proof(struct stage *stage)
     struct sup_daemon *east = stage_agent(stage, STAGE_EAST);
     stage_restart(stage, east, "agent.db.committed=1*kill");
     (void)stage_transfer_async(stage, west1, east1);
-    (void)sup_proc_wait(&east->proc, WAIT_MS);
+    for (int looks = 0; looks < LOOKS_MAX && !sup_proc_wait(&east->proc, LOOK_EVERY_MS); looks++) {
+        stage_revive_one(stage, &stage->world.coordinator);
+    }
     stage_revive(stage);
     wait_until_settled(stage);
     stage_load(stage, 3, 6);

@@ -44,7 +44,11 @@ void sup_check_restart(struct sup_world *world, struct sup_report *report);
 /* `assent check` agrees. */
 void sup_check_cli(struct sup_world *world, struct sup_report *report);
 
-/* All of them, in the order that shows most. @causes as for sup_check_answers. */
+/* SIGTERM ends every daemon in good order; with a sanitizer that is also the search for leaks. */
+void sup_check_stop(struct sup_world *world, struct sup_report *report);
+
+/* All of them, in the order that shows most. @causes as for sup_check_answers. Nothing
+ * runs afterwards. */
 void sup_check_all(struct sup_world *world, const struct sup_history *history, const char *causes,
                    struct sup_report *report);
 

@@ -11,6 +11,7 @@
 enum {
     LOOK_EVERY_MS = 10,
     SETTLE_MS = 30000,
+    STOP_MS = 8000, /* shorter than --drain */
     ROUNDS = 3,
     TOUCH_MS = 1000,     /* the time-out of the transaction that touches every row */
     SHOWN_SAMPLES = 200, /* transactions asked for by their ids */
@@ -198,6 +199,19 @@ void sup_check_cli(struct sup_world *world, struct sup_report *report)
     }
 }
 
+void sup_check_stop(struct sup_world *world, struct sup_report *report)
+{
+    struct sup_daemon *daemon;
+    for (unsigned i = 0; (daemon = sup_world_daemon(world, i)) != NULL; i++) {
+        uint64_t began_ms = tpc_clock_mono_ms();
+        sup_daemon_stop(daemon);
+        if (tpc_clock_mono_ms() - began_ms > STOP_MS) {
+            sup_object(report, "%s has nothing to do and takes %llu ms to stop", daemon->name,
+                       (unsigned long long)(tpc_clock_mono_ms() - began_ms));
+        }
+    }
+}
+
 static void check_books(struct sup_world *world, const struct sup_history *history,
                         struct sup_report *report)
 {
@@ -221,4 +235,5 @@ void sup_check_all(struct sup_world *world, const struct sup_history *history, c
     sup_check_cli(world, report);
     sup_check_restart(world, report);
     check_books(world, history, report);
+    sup_check_stop(world, report);
 }

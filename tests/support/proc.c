@@ -260,6 +260,15 @@ void sup_proc_stop(struct sup_proc *proc)
     }
 }
 
+void sup_proc_expect_good_end(const struct sup_proc *proc)
+{
+    bool good =
+        sup_proc_was_killed(proc) || (WIFEXITED(proc->status) && WEXITSTATUS(proc->status) == 0);
+    if (proc->pid == 0 && !good) {
+        die_of(proc, "a daemon ended by itself");
+    }
+}
+
 bool sup_proc_was_killed(const struct sup_proc *proc)
 {
     return proc->pid == 0 && WIFSIGNALED(proc->status) && WTERMSIG(proc->status) == SIGKILL;

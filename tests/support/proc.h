@@ -47,6 +47,8 @@ void sup_proc_signal(const struct sup_proc *proc, int number);
 void sup_proc_kill(struct sup_proc *proc);
 /* SIGTERM, wait, and insist on status 0. */
 void sup_proc_stop(struct sup_proc *proc);
+/* When it has ended by neither SIGKILL nor status 0 the test ends, and shows what it said. */
+void sup_proc_expect_good_end(const struct sup_proc *proc);
 bool sup_proc_was_killed(const struct sup_proc *proc); /* by SIGKILL */
 
 /* Does its output, since it was started the last time, contain @text? */

@@ -48,7 +48,8 @@ void sup_world_done(struct sup_world *world, bool keep);
 /* The coordinator is 0, agents follow; NULL beyond the last. */
 struct sup_daemon *sup_world_daemon(struct sup_world *world, unsigned index);
 
-/* Start with @failpoints armed (NULL: none). True when it got ready, false when it ended before. */
+/* Start with @failpoints armed (NULL: none); the last run must have ended by SIGKILL or in good
+ * order. True when it got ready, false when it ended before. */
 bool sup_daemon_start(struct sup_daemon *daemon, const char *failpoints);
 /* The same without waiting for it to be ready. */
 void sup_daemon_launch(struct sup_daemon *daemon, const char *failpoints);
