@@ -61,11 +61,15 @@ static void note_hits(struct stage *stage, unsigned process, const struct sup_da
     free(output);
 }
 
+static unsigned index_of(const struct stage *stage, const struct sup_daemon *daemon)
+{
+    return daemon == &stage->world.coordinator ? 0 : 1 + (unsigned)(daemon - stage->world.agents);
+}
+
 /* A run of @daemon has ended, or is about to be looked at no more. */
 static void note_end(struct stage *stage, struct sup_daemon *daemon)
 {
-    unsigned process =
-        daemon == &stage->world.coordinator ? 0 : 1 + (unsigned)(daemon - stage->world.agents);
+    unsigned process = index_of(stage, daemon);
     char mark[STAGE_POINT_MAX + 32];
     if (daemon->starts == 0 || stage->noted[process]) {
         return;
@@ -97,9 +101,7 @@ static void launch(struct stage *stage, struct sup_daemon *daemon, const char *f
     char spec[256] = "";
     size_t size = 0;
     note_end(stage, daemon);
-    stage->noted[daemon == &stage->world.coordinator
-                     ? 0
-                     : 1 + (unsigned)(daemon - stage->world.agents)] = false;
+    stage->noted[index_of(stage, daemon)] = false;
     if (stage->hits != NULL) {
         size = (size_t)snprintf(spec, sizeof spec, "*=trace;");
     }
@@ -115,6 +117,7 @@ static void launch(struct stage *stage, struct sup_daemon *daemon, const char *f
     if (size > 0) {
         spec[size - 1] = '\0';
     }
+    stage->armed[index_of(stage, daemon)] = size > 0;
     sup_daemon_launch(daemon, size > 0 ? spec : NULL);
 }
 
@@ -195,10 +198,11 @@ void stage_close(struct stage *stage)
         note_end(stage, daemon);
     }
     stage->hits = NULL;
-    if (stage->target != NULL && !stage->fired) {
-        struct sup_daemon *armed = stage->target;
-        stage->target = NULL;
-        stage_restart(stage, armed, NULL);
+    stage->target = NULL;
+    for (unsigned i = 0; (daemon = sup_world_daemon(&stage->world, i)) != NULL; i++) {
+        if (stage->armed[i]) {
+            stage_restart(stage, daemon, NULL);
+        }
     }
     stage_ask(stage);
 }

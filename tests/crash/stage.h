@@ -39,9 +39,10 @@ struct stage {
     unsigned arm_start; /* armed from this start of it on */
     const char *again;  /* NULL, or where it dies once more, in the start after its death */
     bool fired;
-    struct stage_hits *hits; /* of a dry run, else NULL */
-    unsigned scenario;       /* index, for the hits */
-    bool noted[SUP_AGENTS_MAX + 1];
+    struct stage_hits *hits;        /* of a dry run, else NULL */
+    unsigned scenario;              /* index, for the hits */
+    bool noted[SUP_AGENTS_MAX + 1]; /* what the present run of a process has passed */
+    bool armed[SUP_AGENTS_MAX + 1]; /* it runs with failpoints */
 };
 
 /* Make the world and start all. @point NULL: nobody is to die; @hits not NULL: note all points. */

@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { POINTS_MAX = 256, TRIES = 3 };
+enum { POINTS_MAX = 256, TRIES = 3, FAILURES_MAX = 5 };
 
 static const char *const process_names[] = {"coordinator", "east"};
 static const char *const programs[] = {"assentd", "assent-agent"};
@@ -176,7 +176,7 @@ static void kill_in(struct matrix *matrix, const struct stage_hit *hit, bool *fi
 static void kill_at(struct matrix *matrix, unsigned process, const char *point)
 {
     bool found = false, fired = false;
-    for (size_t i = 0; i < matrix->hits.count; i++) {
+    for (size_t i = 0; i < matrix->hits.count && matrix->failures < FAILURES_MAX; i++) {
         struct stage_hit hit = matrix->hits.items[i];
         if (hit.process == process && strcmp(hit.point, point) == 0 &&
             (!fired || matrix->options.full)) {
@@ -205,7 +205,7 @@ int main(int argc, char **argv)
         if (!is_chosen(options->process, process_names[process])) {
             continue;
         }
-        for (size_t i = 0; i < matrix.point_count[process]; i++) {
+        for (size_t i = 0; i < matrix.point_count[process] && matrix.failures < FAILURES_MAX; i++) {
             if (is_chosen(options->point, matrix.points[process][i])) {
                 kill_at(&matrix, process, matrix.points[process][i]);
             }
