@@ -77,6 +77,7 @@ void coord_link_wake(struct coord_member *member)
 static struct coord_msg *take_first(struct coord_lane *lane)
 {
     struct coord_msg *msg = lane->head;
+    TPC_ASSERT(msg != NULL);
     lane->head = msg->next;
     if (lane->head == NULL) {
         lane->tail = &lane->head;

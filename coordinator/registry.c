@@ -165,9 +165,11 @@ void coord_registry_start(struct coord_daemon *daemon)
 
 void coord_registry_free(struct coord_daemon *daemon)
 {
-    struct coord_member *member, *next;
-    HASH_ITER (hh, daemon->members, member, next) {
-        HASH_DEL(daemon->members, member);
+    struct coord_member *next;
+    struct coord_member *member = daemon->members;
+    HASH_CLEAR(hh, daemon->members);
+    for (; member != NULL; member = next) {
+        next = member->hh.next;
         for (int kind = 0; kind < COORD_LANE_COUNT; kind++) {
             coord_lane_done(&member->lanes[kind]);
         }

@@ -134,7 +134,8 @@ void coord_view_members(struct tpc_buf *out, const struct coord_xact *xact, bool
     }
     if (took_us != 0) {
         api_jw_key(out, "took_ms");
-        api_jw_double(out, (double)(took_us / 10) / 100.0);
+        uint64_t tens_us = took_us / 10; /* two places are enough */
+        api_jw_double(out, (double)tens_us / 100.0);
     }
     api_jw_key(out, "attempts");
     api_jw_u64(out, xact->attempts);

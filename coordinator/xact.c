@@ -262,9 +262,13 @@ static void drop_old(struct coord_daemon *daemon, enum coord_kept kept, size_t m
                      struct dropped *dropped)
 {
     uint64_t now_ms = tpc_clock_mono_ms(), retention_ms = daemon->settings->retention_ms;
-    struct coord_xact *xact;
-    while ((xact = daemon->kept[kept]) != NULL && dropped->seen < RETENTION_STEP_MAX &&
-           (now_ms - xact->ended_ms >= retention_ms || daemon->kept_count[kept] > max)) {
+    struct coord_xact *xact, *next;
+    DL_FOREACH_SAFE2(daemon->kept[kept], xact, next, kept_next)
+    {
+        bool old = now_ms - xact->ended_ms >= retention_ms || daemon->kept_count[kept] > max;
+        if (!old || dropped->seen == RETENTION_STEP_MAX) {
+            break;
+        }
         dropped->seen++;
         if (xact->logged) {
             dropped->gtids[dropped->count++] = xact->gtid;

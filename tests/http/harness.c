@@ -274,7 +274,7 @@ void stage_get(struct stage *stage, const char *id, const char *query, struct re
 void stage_await_state(struct stage *stage, const char *id, const char *state)
 {
     struct reply reply;
-    uint64_t until_ms = tpc_clock_mono_ms() + PATIENCE_S * 1000;
+    uint64_t until_ms = tpc_clock_mono_ms() + UINT64_C(1000) * PATIENCE_S;
     bool reached = false;
     while (!reached && tpc_clock_mono_ms() < until_ms) {
         stage_get(stage, id, "?wait=50ms", &reply);
@@ -301,11 +301,11 @@ double stage_metric(struct stage *stage, const char *sample)
     stage_call(stage, "GET", "/metrics", "", &reply);
     assert_int_equal(reply.status, 200);
     (void)snprintf(wanted, sizeof wanted, "\n%s ", sample);
-    const char *at = strstr(reply.body, wanted);
+    const char *at = reply.body != NULL ? strstr(reply.body, wanted) : NULL;
+    double value = at != NULL ? strtod(at + strlen(wanted), NULL) : -1;
     if (at == NULL) {
         fail_msg("no sample %s", sample);
     }
-    double value = strtod(at + strlen(wanted), NULL);
     reply_done(&reply);
     return value;
 }

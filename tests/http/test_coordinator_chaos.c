@@ -129,7 +129,7 @@ static bool submit_one(uint64_t *seed)
 
 static void *client(void *arg)
 {
-    uint64_t seed = chaos.seed + (uintptr_t)arg;
+    uint64_t seed = *(const uint64_t *)arg;
     while (!atomic_load(&chaos.over)) {
         if (submit_one(&seed)) {
             atomic_fetch_add(&chaos.requests, 1);
@@ -229,8 +229,10 @@ static void settle(struct stage *stage)
 static void play(struct stage *stage)
 {
     pthread_t clients[CLIENTS];
-    for (uintptr_t i = 0; i < CLIENTS; i++) {
-        assert_int_equal(pthread_create(&clients[i], NULL, client, (void *)i), 0);
+    uint64_t seeds[CLIENTS];
+    for (size_t i = 0; i < CLIENTS; i++) {
+        seeds[i] = chaos.seed + i;
+        assert_int_equal(pthread_create(&clients[i], NULL, client, &seeds[i]), 0);
     }
     for (int round = 1; round <= ROUNDS; round++) {
         while (atomic_load(&chaos.requests) < round * REQUESTS_A_ROUND) {

@@ -280,7 +280,7 @@ static void test_start__until_recovered_it_says_503(void **state)
     sup_proc_stop(&stage->coord);
     stage->flags[1] = "coord.start.recovered=delay(1500)";
     stage_begin_restart(stage);
-    uint64_t until_ms = tpc_clock_mono_ms() + PATIENCE_S * 1000;
+    uint64_t until_ms = tpc_clock_mono_ms() + UINT64_C(1000) * PATIENCE_S;
     do {
         stage_call(stage, "GET", "/livez", "", &reply);
         int status = reply.status;
