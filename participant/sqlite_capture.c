@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define CHANGES_MAX_BYTES (64u << 20)
-#define EXACT_REAL        9007199254740992.0 /* integers are exact in a REAL below this */
+#define EXACT_REAL        9007199254740992.0    /* integers are exact in a REAL below this */
+#define LARGEST_INTEGER   9223372036854775808.0 /* as a REAL */
 #define OPS_BETWEEN_LOOKS 500 /* virtual machine instructions between two calls of on_progress */
 
 /* ---- Rows, as they change ---- */
@@ -20,14 +21,35 @@ static bool out_of_memory(struct part_capture *capture)
 
 typedef int read_value_fn(sqlite3 *db, int column, sqlite3_value **out);
 
-/* What SQLite shows of an old value may not be what is there. */
-static bool shows_truly(const struct part_column *column, const struct part_cell *cell)
+static bool is_in_key(const struct part_table *table, size_t column)
+{
+    for (size_t i = 0; i < table->primary.count; i++) {
+        if (table->primary.columns[i] == column) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* May it be an integer that SQLite shows as REAL? */
+static bool may_be_integer(double real)
+{
+    return real == LARGEST_INTEGER ||
+           (real >= -LARGEST_INTEGER && real < LARGEST_INTEGER && (double)(int64_t)real == real);
+}
+
+/* What SQLite shows of an old value may not be what is there. In a key an integer does as well as
+ * the REAL that is equal to it. */
+static bool shows_truly(const struct part_table *table, size_t column, const struct part_cell *cell)
 {
     if (cell->type == PART_CELL_NULL) {
-        return !column->has_default;
+        return !table->columns[column].has_default;
     }
-    return cell->type != PART_CELL_REAL || !column->shows_real ||
-           (cell->real > -EXACT_REAL && cell->real < EXACT_REAL);
+    if (cell->type != PART_CELL_REAL || !table->columns[column].shows_real ||
+        !may_be_integer(cell->real)) {
+        return true;
+    }
+    return is_in_key(table, column) && cell->real > -EXACT_REAL && cell->real < EXACT_REAL;
 }
 
 static const struct part_cell *copy_row(struct part_sqlite *sqlite, const struct part_table *table,
@@ -44,7 +66,7 @@ static const struct part_cell *copy_row(struct part_sqlite *sqlite, const struct
         if (read_value(sqlite->db, by_number ? column->number : (int)i, &value) != SQLITE_OK ||
             part_cell_copy(&capture->arena, value, &row[i]) != TPC_OK) {
             row = NULL;
-        } else if (old && !shows_truly(column, &row[i])) {
+        } else if (old && !shows_truly(table, i, &row[i])) {
             row[i] = (struct part_cell){.type = PART_CELL_ANY};
         }
     }

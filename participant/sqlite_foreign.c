@@ -107,6 +107,16 @@ static const struct part_cell *find_cell(const struct part_payload_change *chang
     return NULL;
 }
 
+/* Or else the row referred to nothing before, if it does now: that is no doing of this change. */
+static bool may_change(const struct part_payload_change *change, const struct part_key *key)
+{
+    bool found = change->op == PART_CHANGE_INSERT || is_unseen(key);
+    for (size_t i = 0; !found && i < key->count; i++) {
+        found = find_cell(change, change->after, key->columns[i]) != NULL;
+    }
+    return found;
+}
+
 /* The row that was put in or changed: has it its parents? */
 static enum part_apply_result check_child(struct check *check, const struct part_table *table,
                                           const struct part_payload_change *change)
@@ -122,6 +132,9 @@ static enum part_apply_result check_child(struct check *check, const struct part
     const struct part_key *key = cells != NULL ? table->children : NULL;
     for (; key != NULL && result == PART_APPLIED; key = key->next) {
         struct tpc_buf sql = {0};
+        if (!may_change(change, key)) {
+            continue;
+        }
         if (is_unseen(key)) {
             result = check_all(check, table, key);
             continue;
@@ -134,6 +147,20 @@ static enum part_apply_result check_child(struct check *check, const struct part
     }
     free(cells);
     return cells != NULL ? result : PART_APPLY_FAILED;
+}
+
+/* The value of a child's column as it is compared with the parent's. */
+static void write_converted(struct tpc_buf *sql, const struct part_table *child,
+                            const struct part_key *key, size_t i)
+{
+    static const char *const as[] = {[PART_AFF_TEXT] = "TEXT", [PART_AFF_NUMERIC] = "NUMERIC"};
+    if (key->conversions == NULL) {
+        tpc_buf_addf(sql, "c.%s", column(child, key, i));
+    } else if (key->conversions[i] == PART_AFF_BLOB) {
+        tpc_buf_addf(sql, "+c.%s", column(child, key, i));
+    } else {
+        tpc_buf_addf(sql, "CAST(c.%s AS %s)", column(child, key, i), as[key->conversions[i]]);
+    }
 }
 
 /* Rows of @child that referred to the key which @change took from its table. */
@@ -156,10 +183,10 @@ static enum part_apply_result check_orphans(struct check *check, const struct pa
     for (size_t i = 0; i < key->count; i++) {
         const struct part_cell *before = find_cell(change, change->before, parent->columns[i]);
         gone |= before != NULL;
-        /* Those that are compared by another value than they have are all looked at. */
-        if (before != NULL && before->type != PART_CELL_ANY && key->conversions == NULL) {
-            tpc_buf_addf(&sql, " AND c.%s = ? COLLATE %s", column(child, key, i),
-                         collations[key->collations[i]]);
+        if (before != NULL && before->type != PART_CELL_ANY) {
+            tpc_buf_adds(&sql, " AND ");
+            write_converted(&sql, child, key, i);
+            tpc_buf_addf(&sql, " = ? COLLATE %s", collations[key->collations[i]]);
             cells[count++] = before;
         }
     }

@@ -339,6 +339,11 @@ static void test_others__references_are_compared_as_sqlite_does(void **state)
         {"CREATE TABLE p(k TEXT, PRIMARY KEY(k COLLATE NOCASE)); INSERT INTO p VALUES('a');"
          "CREATE TABLE c(id INTEGER PRIMARY KEY, k TEXT REFERENCES p)",
          "DELETE FROM p", "INSERT INTO c VALUES(1, 'A')", PART_JOB_CONFLICT},
+        /* Broken before, which is not this branch's affair. */
+        {"CREATE TABLE p(id INTEGER PRIMARY KEY);"
+         "CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p, v);"
+         "INSERT INTO c VALUES(1, 7, 0), (2, 8, 0)",
+         "UPDATE c SET v = 1", "UPDATE c SET p = NULL WHERE id = 2", PART_JOB_COMMITTED},
         {"CREATE TABLE p(id INTEGER PRIMARY KEY); INSERT INTO p VALUES(5);"
          "CREATE TABLE c(id INTEGER PRIMARY KEY, p TEXT REFERENCES p)",
          "DELETE FROM p", "INSERT INTO c VALUES(1, '05')", PART_JOB_CONFLICT},

@@ -214,6 +214,10 @@ static const struct alone alones[] = {
      "SELECT id, quote(b), quote(c), quote(d), typeof(c), typeof(d) FROM t",
      {"UPDATE t SET b = 4 WHERE id = 1", "UPDATE t SET b = 4.5, c = '7', d = '7' WHERE id = 2",
       "DELETE FROM t WHERE id = 1", "INSERT INTO t VALUES(3, '5', '5.0', 5.0)"}},
+    {"CREATE TABLE t(b, a REAL, k TEXT, PRIMARY KEY(k)) WITHOUT ROWID;"
+     "INSERT INTO t VALUES(5, 5, 'x'), (1.5, 1.5, 'y')",
+     "SELECT quote(a), quote(b), typeof(b), k FROM t",
+     {"UPDATE t SET a = 6, b = 5.0", "UPDATE t SET b = 6", "DELETE FROM t WHERE k = 'x'"}},
     /* Bytes of all kinds. */
     {"CREATE TABLE t(k PRIMARY KEY, v);"
      "INSERT INTO t VALUES(x'', ''), ('', x''), (x'00', 'a' || char(0) || 'b')",
