@@ -181,6 +181,7 @@ struct coord_stats {
     uint64_t messages[API_OP_COUNT];
     uint64_t requests;
     uint64_t refused;
+    uint64_t log_full; /* records that had to wait for room */
     uint64_t aborts_by_cause[API_CAUSE_COUNT];
     struct api_histogram duration;
 };

@@ -84,6 +84,7 @@ static void force(struct coord_xact *xact)
     xact->forcing = rc == TPC_OK;
     xact->logged = xact->logged || rc == TPC_OK;
     if (rc != TPC_OK) {
+        xact->daemon->stats.log_full++;
         arm(xact, tpc_clock_mono_ms() + FORCE_AGAIN_MS);
     }
 }

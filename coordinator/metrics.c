@@ -24,6 +24,9 @@ static void write_log(struct tpc_buf *out, struct coord_daemon *daemon)
     api_metric(out, "assent_log_lazy_flushes_total", "counter",
                "Writes of the log that nobody waited for.");
     api_metric_u64(out, "assent_log_lazy_flushes_total", NULL, stats.lazy_flushes);
+    api_metric(out, "assent_log_full_total", "counter",
+               "Times that a decision had to wait for room in the log's queue (--log-queue-max).");
+    api_metric_u64(out, "assent_log_full_total", NULL, daemon->stats.log_full);
     api_metric(out, "assent_log_bytes_total", "counter", "Bytes appended to the log.");
     api_metric_u64(out, "assent_log_bytes_total", NULL, stats.bytes);
     api_metric(out, "assent_log_force_duration_seconds", "histogram", "Time of a forced write.");

@@ -415,6 +415,60 @@ static void test_stop__second_signal_ends_it_at_once(void **state)
     reply_done(&reply);
 }
 
+static void test_stop__hanging_log_does_not_keep_it(void **state)
+{
+    struct stage *stage = *state;
+    struct reply reply;
+    stage_start(stage, (const char *const[]){"--failpoints", "coord.log.force=off", "--drain",
+                                             "50ms", NULL});
+    sup_proc_stop(&stage->coord);
+    stage->flags[1] = "coord.log.force=1*hang";
+    stage_restart(stage);
+    int fd = stage_begin(stage, "", BOTH(""));
+    while (!sup_proc_said(&stage->coord, "to=LOGGING")) {
+    }
+    sup_proc_signal(&stage->coord, SIGTERM);
+    assert_false(
+        sup_proc_wait(&stage->coord, 2000)); /* it waits for the log, and longer than this */
+    sup_proc_signal(&stage->coord, SIGTERM);
+    assert_true(sup_proc_wait(&stage->coord, SUP_STOP_MS));
+    http_end(fd, &reply);
+    assert_int_equal(reply.status, 0);
+    reply_done(&reply);
+    assert_int_equal(scripted_count(&stage->east, API_OP_COMMIT), 0);
+}
+
+/* More records than the log's queue takes, while the log is slow: none is lost, and none halts. */
+static void test_log__that_is_full_holds_decisions_up_and_no_more(void **state)
+{
+    enum { COUNT = 2500 };
+    struct stage *stage = *state;
+    struct reply reply;
+    char headers[320], body[600];
+    stage_start(stage, (const char *const[]){"--failpoints", "coord.log.append=off",
+                                             "--log-queue-max", "1M", NULL});
+    sup_proc_stop(&stage->coord);
+    stage->flags[1] = "coord.log.append=1*delay(1500)";
+    stage_restart(stage);
+    scripted_plan(&stage->west, API_OP_PREPARE, hold);
+    for (int i = 0; i < COUNT; i++) {
+        (void)snprintf(headers, sizeof headers,
+                       "Prefer: respond-async\r\nIdempotency-Key: %0200d\r\n", i);
+        (void)snprintf(body, sizeof body, BOTH(",\"timeout_ms\":60000,\"label\":\"%0200d\""), i);
+        stage_submit(stage, headers, body, &reply);
+        assert_int_equal(reply.status, 202);
+        reply_done(&reply);
+    }
+    scripted_plan(&stage->west, API_OP_PREPARE, yes); /* all decisions at once */
+    scripted_release(&stage->west);
+    uint64_t until_ms = tpc_clock_mono_ms() + UINT64_C(1000) * PATIENCE_S;
+    while (stage_metric(stage, "assent_transactions_in_flight") != 0) {
+        assert_true(tpc_clock_mono_ms() < until_ms);
+    }
+    assert_true(stage_metric(stage, "assent_transactions_total{outcome=\"commit\"}") == COUNT);
+    assert_true(stage_metric(stage, "assent_log_full_total") > 0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, stage_setup, stage_teardown)
 
 int main(void)
@@ -436,6 +490,8 @@ int main(void)
         TEST(test_stop__what_is_decided_is_told_so_and_goes_on),
         TEST(test_stop__one_phase_is_asked_for_after_the_start),
         TEST(test_stop__second_signal_ends_it_at_once),
+        TEST(test_stop__hanging_log_does_not_keep_it),
+        TEST(test_log__that_is_full_holds_decisions_up_and_no_more),
     };
     cmocka_set_test_filter(getenv("TEST_FILTER"));
     return cmocka_run_group_tests(tests, NULL, NULL);
