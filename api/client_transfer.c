@@ -196,7 +196,7 @@ static struct curl_slist *headers_of(struct client_transfer *transfer, struct cu
     transfer->own_header = malloc(sizeof(*transfer->own_header));
     if (transfer->own_header != NULL) {
         *transfer->own_header =
-            (struct curl_slist){.data = (char *)(uintptr_t)transfer->call->header, .next = shared};
+            (struct curl_slist){.data = (char *)transfer->call->header, .next = shared};
     }
     return transfer->own_header;
 }

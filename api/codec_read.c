@@ -10,8 +10,8 @@
 #define BRANCHES_MAX           64
 #define STATEMENTS_DEFAULT     1000
 #define PARAMS_DEFAULT         32766
-#define TIMEOUT_MS_MAX_DEFAULT (60 * 60 * 1000)
-#define TIMEOUT_MS_DEFAULT     (10 * 1000)
+#define TIMEOUT_MS_MAX_DEFAULT UINT64_C(3600000)
+#define TIMEOUT_MS_DEFAULT     UINT64_C(10000)
 
 /* ---- Refusing ---- */
 
@@ -102,7 +102,7 @@ enum tpc_rc api_members_read(const struct api_json *value, const struct api_at *
     if (rc) {
         return rc;
     }
-    memset(ret_members, 0, members->count * sizeof(*ret_members));
+    memset(ret_members, 0, members->count * sizeof(struct api_json *));
     for (const struct api_json *member = api_json_first(value); member;
          member = api_json_next(member)) {
         const char *name = api_json_name(member);
@@ -258,7 +258,7 @@ enum tpc_rc api_array_read(const struct api_json *value, const struct api_at *at
 enum tpc_rc api_ids_read(const struct api_json *value, const struct api_at *at, size_t max,
                          struct tpc_id **ret_ids, size_t *ret_count, struct api_refusal *reterr)
 {
-    size_t count;
+    size_t count = 0;
     enum tpc_rc rc = api_array_read(value, at, 0, max, &count, reterr);
     if (rc) {
         return rc;

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SQL_SIZE_MAX (1024 * 1024)
+#define SQL_SIZE_MAX ((size_t)1 << 20)
 
 static void value_done(struct api_value *value)
 {
@@ -40,7 +40,7 @@ static enum tpc_rc read_sql(const struct api_json *value, const struct api_at *a
         return api_refuse(reterr, at, TPC_EINVAL, "must not be empty");
     }
     if (size > SQL_SIZE_MAX) {
-        return api_refuse(reterr, at, TPC_EINVAL, "must have at most %d bytes, has %zu",
+        return api_refuse(reterr, at, TPC_EINVAL, "must have at most %zu bytes, has %zu",
                           SQL_SIZE_MAX, size);
     }
     if (ret_statement && !(ret_statement->sql = strdup(sql))) {

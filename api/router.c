@@ -2,6 +2,7 @@
 
 #include "base/tpc_assert.h"
 
+#include <stdio.h>
 #include <string.h>
 
 enum { SEGMENTS_MAX = 8, PATH_MAX_SIZE = 2048, ALLOW_SIZE = 128 };
@@ -73,14 +74,10 @@ static bool matches(const char *pattern, const struct path *path, const char *ar
 
 static void add_allowed(char *allow, const char *method)
 {
-    TPC_ASSERT(strlen(allow) + strlen(method) + sizeof(", , HEAD") < ALLOW_SIZE);
-    if (allow[0] != '\0') {
-        strcat(allow, ", ");
-    }
-    strcat(allow, method);
-    if (strcmp(method, "GET") == 0) {
-        strcat(allow, ", HEAD");
-    }
+    size_t used = strlen(allow);
+    int size = snprintf(allow + used, ALLOW_SIZE - used, "%s%s%s", used > 0 ? ", " : "", method,
+                        strcmp(method, "GET") == 0 ? ", HEAD" : "");
+    TPC_ASSERT(size > 0 && (size_t)size < ALLOW_SIZE - used);
 }
 
 static void refuse(struct api_request *request, const char *allow)
@@ -92,10 +89,10 @@ static void refuse(struct api_request *request, const char *allow)
                             NULL);
         return;
     }
-    char detail[ALLOW_SIZE + 64] = "this path understands: ";
+    char detail[ALLOW_SIZE + 64];
+    (void)snprintf(detail, sizeof(detail), "this path understands: %s", allow);
     api_request_add_header(request, "Allow", allow);
-    api_respond_problem(request, 405, "method-not-allowed", "Method not allowed",
-                        strcat(detail, allow), NULL);
+    api_respond_problem(request, 405, "method-not-allowed", "Method not allowed", detail, NULL);
 }
 
 void api_route(const struct api_route *routes, void *arg, struct api_request *request)

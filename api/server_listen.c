@@ -105,9 +105,10 @@ static enum tpc_rc cannot_listen(const char *text, int error, struct tpc_err *re
 
 static bool bound_url(int fd, char *url, size_t url_size)
 {
-    struct server_address address = {.size = sizeof(address.v6)};
+    struct server_address address = {0};
     char host[INET6_ADDRSTRLEN];
 
+    address.size = sizeof(address.v6);
     if (getsockname(fd, &address.any, &address.size) != 0) {
         return false;
     }

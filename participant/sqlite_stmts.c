@@ -92,7 +92,8 @@ static int note_read(struct part_sqlite *sqlite, const char *name)
     }
     if (stmt->read_count == stmt->read_capacity) {
         size_t capacity = stmt->read_capacity == 0 ? 4 : stmt->read_capacity * 2;
-        const struct part_table **reads = realloc(stmt->reads, capacity * sizeof(*reads));
+        const struct part_table **reads =
+            realloc(stmt->reads, capacity * sizeof(struct part_table *));
         if (reads == NULL) {
             part_refuse(sqlite->stmts.refusal, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
             return SQLITE_DENY;

@@ -32,6 +32,13 @@ enum tpc_rc part_cell_copy(struct part_arena *arena, struct sqlite3_value *value
     return out->bytes.data != NULL ? TPC_OK : TPC_ENOMEM;
 }
 
+static uint64_t bits_of(double real)
+{
+    uint64_t bits;
+    memcpy(&bits, &real, sizeof(bits));
+    return bits;
+}
+
 bool part_cell_equal(const struct part_cell *a, const struct part_cell *b)
 {
     if (a->type != b->type) {
@@ -41,7 +48,7 @@ bool part_cell_equal(const struct part_cell *a, const struct part_cell *b)
     case PART_CELL_INT:
         return a->integer == b->integer;
     case PART_CELL_REAL:
-        return memcmp(&a->real, &b->real, sizeof(a->real)) == 0;
+        return bits_of(a->real) == bits_of(b->real);
     case PART_CELL_TEXT:
     case PART_CELL_BLOB:
         return a->bytes.size == b->bytes.size &&
@@ -79,13 +86,6 @@ static void add_u64(struct tpc_buf *out, uint64_t value)
         bytes[i] = (uint8_t)(value >> (8 * i));
     }
     tpc_buf_add(out, bytes, sizeof(bytes));
-}
-
-static uint64_t bits_of(double real)
-{
-    uint64_t bits;
-    memcpy(&bits, &real, sizeof(bits));
-    return bits;
 }
 
 /* Type, then 8 bytes for numbers, or 8 bytes of length and the bytes. */
@@ -227,15 +227,13 @@ static struct api_value column_value(sqlite3_stmt *stmt, int column)
     case SQLITE_FLOAT:
         return (struct api_value){.type = API_DOUBLE, .real = sqlite3_column_double(stmt, column)};
     case SQLITE_TEXT:
-        return (struct api_value){
-            .type = API_TEXT,
-            .bytes = {.data = (char *)(uintptr_t)sqlite3_column_text(stmt, column),
-                      .size = (size_t)sqlite3_column_bytes(stmt, column)}};
+        return (struct api_value){.type = API_TEXT,
+                                  .bytes = {.data = (char *)sqlite3_column_text(stmt, column),
+                                            .size = (size_t)sqlite3_column_bytes(stmt, column)}};
     case SQLITE_BLOB:
-        return (struct api_value){
-            .type = API_BLOB,
-            .bytes = {.data = (char *)(uintptr_t)sqlite3_column_blob(stmt, column),
-                      .size = (size_t)sqlite3_column_bytes(stmt, column)}};
+        return (struct api_value){.type = API_BLOB,
+                                  .bytes = {.data = (char *)sqlite3_column_blob(stmt, column),
+                                            .size = (size_t)sqlite3_column_bytes(stmt, column)}};
     default:
         return (struct api_value){.type = API_NULL};
     }

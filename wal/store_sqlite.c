@@ -84,7 +84,7 @@ static enum tpc_rc poison_by_sqlite(struct wal_sqlite *log, const char *doing,
 
 static int journal_sync(sqlite3_file *file, int flags)
 {
-    struct wal_sqlite *log = (struct wal_sqlite *)((char *)(uintptr_t)file->pMethods -
+    struct wal_sqlite *log = (struct wal_sqlite *)((char *)file->pMethods -
                                                    offsetof(struct wal_sqlite, journal_methods));
 
     /* The records are written and not yet durable: if we crash here they are there or not, and

@@ -344,7 +344,7 @@ static void test_api_client__concurrent_calls_keep_their_answers(void **state)
 
 static void test_api_client__large_body_and_answer(void **state)
 {
-    size_t size = 3 * 1024 * 1024;
+    size_t size = (size_t)3 << 20;
     struct tried tried;
     (void)state;
     prepare(&tried, "POST", "/echo");

@@ -212,7 +212,7 @@ static void test_submit__label_has_at_most_256_characters(void **state)
 static void test_submit__sql_has_at_most_1_mib(void **state)
 {
     (void)state;
-    size_t size = 1024 * 1024;
+    size_t size = (size_t)1 << 20;
     struct tpc_buf body = {0};
     tpc_buf_adds(&body, "{\"branches\":[{\"participant\":\"p\",\"statements\":[{\"sql\":\"");
     char *sql = tpc_buf_reserve(&body, size);

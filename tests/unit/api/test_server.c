@@ -143,7 +143,7 @@ static void test_api_server__large_answer_is_whole(void **state)
 
 static void test_api_server__large_body_is_read_quickly(void **state)
 {
-    size_t size = 4 * 1024 * 1024;
+    size_t size = (size_t)4 << 20;
     struct tpc_buf request = {0};
     tpc_buf_addf(&request, "PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n", size);
     memset(tpc_buf_reserve(&request, size), 'y', size);

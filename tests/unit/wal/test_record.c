@@ -47,8 +47,8 @@ static void test_crc32c__known_answers(void **state)
     assert_int_equal(wal_crc32c(data, sizeof data), 0x8a9136aa);
     memset(data, 0xff, sizeof data);
     assert_int_equal(wal_crc32c(data, sizeof data), 0x62a8ab43);
-    for (uint8_t i = 0; i < sizeof data; i++) {
-        data[i] = i;
+    for (size_t i = 0; i < sizeof data; i++) {
+        data[i] = (uint8_t)i;
     }
     assert_int_equal(wal_crc32c(data, sizeof data), 0x46dd794e);
 }

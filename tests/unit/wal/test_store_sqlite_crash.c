@@ -43,7 +43,7 @@ static void life(const char *directory, int told)
     if (wal_open(&options, &store, NULL) != TPC_OK) {
         _exit(1);
     }
-    for (uint8_t i = 0; i < WORDS; i++) {
+    for (int i = 0; i < WORDS; i++) {
         const char word[2] = {(char)('a' + i), '\0'};
         if (append_word(store, 1, word, true) != TPC_OK || write(told, word, 1) != 1) {
             _exit(2);

@@ -568,7 +568,7 @@ static void test_open__a_hole_in_the_journal_is_damage(void **state)
      * frame itself says that a transaction ends there is the one exception (bytes 4 to 7 of its
      * head), for then the next seems to be one with it. */
     const off_t last = find_last(in(scratch, "copy"), "d", 1) / 4120 * 4120;
-    for (off_t i = 32; i < last - 4 * 4120; i += 301) {
+    for (off_t i = 32; i < last - (off_t)4 * 4120; i += 301) {
         flip_byte(in(scratch, "log.db-wal"), i);
         assert_refused(scratch, TPC_ECORRUPT, "log.db-wal is damaged (frame");
         copy_file(in(scratch, "copy"), in(scratch, "log.db-wal"));
