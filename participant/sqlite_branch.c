@@ -39,6 +39,7 @@ void part_branch_drop(struct part_sqlite *sqlite, struct part_branch_entry *entr
     sqlite->released |= entry->owner.state == PART_LOCK_HOLDING;
     sqlite->prepared -= entry->owner.state == PART_LOCK_HOLDING;
     sqlite->waiting -= entry->owner.state == PART_LOCK_WAITING;
+    sqlite->stuck -= entry->stuck;
     part_locks_release(sqlite->locks, &entry->owner);
     HASH_DEL(sqlite->branches, entry);
     free(entry->payload);
@@ -228,6 +229,14 @@ static void capture_entry(struct part_sqlite *sqlite, struct part_branch_entry *
     if (!capture->wrote && job->isolation != API_ISOLATION_SERIALIZABLE) {
         part_branch_drop(sqlite, entry);
         part_sqlite_end(sqlite, job, PART_JOB_READ_ONLY);
+        return;
+    }
+    if (capture->wrote && sqlite->stuck > 0) {
+        part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR,
+                    "the database cannot be written (%s), and what was decided comes first",
+                    sqlite->stuck_detail);
+        part_branch_drop(sqlite, entry);
+        part_sqlite_end_refused(sqlite, job, PART_JOB_REFUSED, &capture->refusal);
         return;
     }
     ask_for_locks(sqlite, entry, job);

@@ -11,6 +11,7 @@
 struct group {
     struct part_sqlite *sqlite;
     struct part_branch_entry *first;
+    bool begun;   /* the write transaction was there: what fails then is the disk */
     bool unknown; /* COMMIT failed in a way that may have left it on disk all the same */
     char detail[512];
 };
@@ -47,6 +48,16 @@ static void ended_conflict(struct part_sqlite *sqlite, struct part_branch_entry 
         sqlite, job, job->kind == PART_JOB_COMMIT ? PART_JOB_CONFLICT : PART_JOB_REFUSED, &refusal);
 }
 
+static void note_stuck(struct group *group, struct part_branch_entry *entry)
+{
+    struct part_sqlite *sqlite = group->sqlite;
+    if (group->begun) {
+        sqlite->stuck += !entry->stuck;
+        entry->stuck = true;
+        (void)snprintf(sqlite->stuck_detail, sizeof(sqlite->stuck_detail), "%.200s", group->detail);
+    }
+}
+
 /* Undo, and leave every branch as it was. */
 static void ended_failed(struct group *group)
 {
@@ -59,6 +70,7 @@ static void ended_failed(struct group *group)
         entry->check_marker = true;
         if (job->kind == PART_JOB_COMMIT) {
             entry->job = NULL;
+            note_stuck(group, entry);
             end_with(sqlite, job, PART_JOB_RETRY, group->detail);
         } else if (group->unknown) {
             /* Nobody may be told before it is known: the next try finds the marker or leaves it. */
@@ -238,6 +250,7 @@ static bool begin_group(struct group *group)
     if (tpc_fp_hit(group->sqlite->options.failpoints.apply)) {
         (void)tpc_fail(&err, TPC_EIO, "disk I/O error (failpoint)");
     } else if (part_write_begin(group->sqlite, &err) == TPC_OK) {
+        group->begun = true;
         return end_marked(group);
     }
     (void)snprintf(group->detail, sizeof(group->detail), "%s", err.text);

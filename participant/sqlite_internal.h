@@ -242,6 +242,7 @@ struct part_branch_entry {
     size_t payload_size;
     bool check_marker; /* a commit may have happened already */
     bool unguarded;    /* others may have written since it was captured */
+    bool stuck;        /* it is to be committed, and the database could not be written */
     /* sqlite_commit.c's */
     enum part_apply_result result;
     char *detail;
@@ -313,6 +314,8 @@ struct part_sqlite {
     struct part_branch_entry *branches; /* prepared, and waiting for their commit or their locks */
     size_t prepared, waiting;
     bool released; /* locks went, or came to older ones, since the queue was looked through */
+    size_t stuck;           /* branches that are; new work is refused, for it would be so too */
+    char stuck_detail[256]; /* why, the last time */
     struct part_branch_entry *one_phase;
     struct part_job *again;   /* preempted captures, to be begun anew */
     struct tpc_id *forgotten; /* markers to be removed along with the next commit */

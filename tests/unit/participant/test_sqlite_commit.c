@@ -93,7 +93,12 @@ static void test_commit__errors_are_retried_and_lose_nothing(void **state)
         arm(specs[i]);
         assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1 + i), PART_JOB_RETRY);
         assert_int_equal(fx_number(&fx, SUM), 400 - (int)i);
-        fx_refused(&fx, "UPDATE accounts SET balance = 0", API_CAUSE_CONFLICT, "older");
+        if (i == 0) {
+            fx_refused(&fx, "UPDATE accounts SET balance = 0", API_CAUSE_CONFLICT, "older");
+        } else { /* the disk is the cause to be told */
+            fx_refused(&fx, "UPDATE accounts SET balance = 0", API_CAUSE_PARTICIPANT_ERROR,
+                       "what was decided comes first");
+        }
         assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1 + i), PART_JOB_COMMITTED);
         assert_int_equal(fx_number(&fx, SUM), 399 - (int)i);
     }
@@ -161,6 +166,24 @@ static void test_commit__a_full_disk_loses_nothing(void **state)
     assert_int_equal(outcomes[1], PART_JOB_COMMITTED);
     assert_int_equal(fx_number(&fx, "SELECT length(note) FROM accounts WHERE id = 2"), 50000);
     assert_int_equal(fx_number(&fx, SUM), 307);
+    fx_done(&fx);
+}
+
+static void test_commit__a_full_disk_refuses_new_work(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, ACCOUNTS);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET note = zeroblob(50000) WHERE id = 1"), 0);
+    limit_files(20000);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_RETRY);
+    fx_refused(&fx, "UPDATE accounts SET balance = 8 WHERE id = 2", API_CAUSE_PARTICIPANT_ERROR,
+               "cannot be written");
+    assert_int_equal(fx_vote(&fx, 2, SUM), PART_JOB_READ_ONLY);
+    limit_files(RLIM_INFINITY);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_COMMITTED);
+    assert_int_equal(fx_vote(&fx, 3, "UPDATE accounts SET balance = 8 WHERE id = 2"), 0);
     fx_done(&fx);
 }
 
@@ -449,6 +472,7 @@ int main(void)
         cmocka_unit_test(test_commit__one_phase_errors_are_refusals),
         cmocka_unit_test(test_prepare__errors_are_refusals),
         cmocka_unit_test(test_commit__a_full_disk_loses_nothing),
+        cmocka_unit_test(test_commit__a_full_disk_refuses_new_work),
         cmocka_unit_test(test_others__write_while_nothing_is_prepared),
         cmocka_unit_test(test_others__a_change_that_no_longer_applies_is_shown_alone),
         cmocka_unit_test(test_others__a_broken_reference_is_shown),
