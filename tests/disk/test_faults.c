@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MODES = 7, SAMPLES = 3, STUCK_MS = 1000, SETTLE_MS = 3000 };
+enum { MODES = 7, SAMPLES = 3, STUCK_MS = 1000 };
 
 struct mode {
     const char *name, *scenario, *fault;
@@ -128,29 +128,6 @@ static void run_mode(struct driver *driver, const struct mode *mode)
 
 /* ---- Lies ---- */
 
-/* Told committed and held nowhere, held in part, or a log that is older than is known. */
-static bool objects(struct faulty *faulty)
-{
-    struct trial *trial = &faulty->trial;
-    struct sup_books books;
-    trial->report.quiet = true;
-    trial->patient->proc.environment = NULL;
-    if (!sup_daemon_start(trial->patient, NULL)) {
-        char *output = sup_proc_output(&trial->patient->proc);
-        (void)printf("the start is refused: %s", output);
-        free(output);
-        return true;
-    }
-    sup_check_settled(&trial->world, SETTLE_MS, &trial->report);
-    trial->report.count = 0; /* a lie may leave something open for ever, which shows below */
-    sup_books_read(&books, &trial->world);
-    sup_check_atomic(&books, &trial->report);
-    sup_check_told(&books, &trial->history, &trial->report);
-    sup_check_shown(&trial->world, &books, &trial->history, &trial->report);
-    sup_books_done(&books);
-    return trial->report.count > 0;
-}
-
 /* The patient dies in the middle of the transfers, and is started again after them. */
 static bool cut_once(struct driver *driver, unsigned patient, const char *fault)
 {
@@ -166,7 +143,7 @@ static bool cut_once(struct driver *driver, unsigned patient, const char *fault)
         sup_die("the power was not cut");
     }
     sup_load_end(load, 0);
-    bool objected = objects(&faulty);
+    bool objected = trial_objects(trial);
     (void)printf("%s %s: %zu of %zu committed, %llu writes lost, %u objections%s%s\n",
                  trial->patient->name, fault, sup_history_told(&trial->history, SUP_TOLD_COMMITTED),
                  trial->history.count, (unsigned long long)atomic_load(&faulty.state->lost),

@@ -18,6 +18,7 @@ enum {
     LOOK_EVERY_MS = 5,
     LOAD_MS = 60000,
     PATIENCE_MS = 20000,
+    SETTLE_MS = 3000,
     REFUSALS_MAX = 6,
     EXIT_HALTED = 70,
 };
@@ -143,6 +144,28 @@ void trial_close(struct trial *trial)
     trial->patient->proc.wrapper = NULL;
     trial_start(trial);
     sup_check_all(&trial->world, &trial->history, NULL, &trial->report);
+}
+
+bool trial_objects(struct trial *trial)
+{
+    struct sup_books books;
+    trial->report.quiet = true;
+    trial->patient->proc.environment = NULL;
+    trial->patient->proc.wrapper = NULL;
+    if (!sup_daemon_start(trial->patient, NULL)) {
+        char *output = sup_proc_output(&trial->patient->proc);
+        (void)printf("the start is refused: %s", output);
+        free(output);
+        return true;
+    }
+    sup_check_settled(&trial->world, SETTLE_MS, &trial->report);
+    trial->report.count = 0; /* a lie may leave something open for ever, which shows below */
+    sup_books_read(&books, &trial->world);
+    sup_check_atomic(&books, &trial->report);
+    sup_check_told(&books, &trial->history, &trial->report);
+    sup_check_shown(&trial->world, &books, &trial->history, &trial->report);
+    sup_books_done(&books);
+    return trial->report.count > 0;
 }
 
 void trial_done(struct trial *trial, bool keep)

@@ -39,6 +39,9 @@ void trial_play(struct trial *trial);
 /* No more faults (the driver has seen to that): kill the patient, start it without environment and
  * wrapper, and check. */
 void trial_close(struct trial *trial);
+/* After the transfers, the patient being down: start it once without environment and wrapper. Is
+ * that refused, or does anything contradict what was told? Nothing is printed as a violation. */
+bool trial_objects(struct trial *trial);
 void trial_done(struct trial *trial, bool keep);
 
 #endif
