@@ -88,6 +88,7 @@ void trial_open(struct trial *trial, unsigned patient)
     sup_world_init(&trial->world,
                    &(struct sup_world_options){.accounts = ACCOUNTS, .agent_flags = agent_flags});
     trial->patient = sup_world_daemon(&trial->world, patient);
+    trial->patient->may_end = true;
     for (unsigned i = 0; (daemon = sup_world_daemon(&trial->world, i)) != NULL; i++) {
         if (daemon != trial->patient && !sup_daemon_start(daemon, NULL)) {
             sup_die("%s does not start", daemon->name);
@@ -143,6 +144,7 @@ void trial_close(struct trial *trial)
     trial->patient->proc.environment = NULL;
     trial->patient->proc.wrapper = NULL;
     trial_start(trial);
+    trial->patient->may_end = false;
     sup_check_all(&trial->world, &trial->history, NULL, &trial->report);
 }
 

@@ -151,7 +151,7 @@ void sup_daemon_launch(struct sup_daemon *daemon, const char *failpoints)
     struct command command = {0};
     char resource[SUP_PATH_MAX + 16], members[SUP_AGENTS_MAX][128], out[SUP_PATH_MAX];
     bool agent = daemon->db_path[0] != '\0';
-    if (daemon->starts > 0) {
+    if (daemon->starts > 0 && !daemon->may_end) {
         sup_proc_expect_good_end(&daemon->proc);
     }
     add(&command, agent ? "assent-agent" : "assentd");

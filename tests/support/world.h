@@ -22,6 +22,7 @@ struct sup_daemon {
     const char *flags[SUP_FLAGS_MAX]; /* more of them, NULL-terminated; may be changed */
     struct sup_world *world;
     unsigned starts;
+    bool may_end; /* by itself: the test looks at how, else its next start does */
 };
 
 struct sup_world_options {
