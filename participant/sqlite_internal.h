@@ -314,7 +314,7 @@ struct part_sqlite {
     struct part_branch_entry *branches; /* prepared, and waiting for their commit or their locks */
     size_t prepared, waiting;
     bool released; /* locks went, or came to older ones, since the queue was looked through */
-    size_t stuck;           /* branches that are; new work is refused, for it would be so too */
+    size_t stuck;  /* branches that are; new work is refused, for it would be so too */
     char stuck_detail[256]; /* why, the last time */
     struct part_branch_entry *one_phase;
     struct part_job *again;   /* preempted captures, to be begun anew */
