@@ -134,23 +134,23 @@ static bool run(struct image *image, uint64_t seed)
     struct sup_load *load = sup_load_begin(&trial->world, &options, &trial->history);
     (void)sup_load_wait(load, image->lies ? ENDED_MAX : ended, PATIENCE_MS);
     cut(image, seed);
+    bool objected;
     if (image->lies) {
         sup_load_end(load, 0);
-        (void)trial_objects(trial);
+        objected = trial_objects(trial);
     } else {
         trial_start(trial);
         (void)sup_load_wait(load, ended + 4, PATIENCE_MS);
         sup_load_end(load, PATIENCE_MS);
         trial_close(trial);
+        objected = trial->report.count > 0;
     }
-    bool refused = !sup_daemon_is_running(trial->patient);
-    (void)printf("%s cut after %llu transfers%s: %zu of %zu committed, %u objections%s, %.1f s\n",
+    (void)printf("%s cut after %llu transfers%s: %zu of %zu committed, %u objections, %.1f s\n",
                  trial->patient->name, (unsigned long long)ended, image->lies ? ", with lies" : "",
                  sup_history_told(&trial->history, SUP_TOLD_COMMITTED), trial->history.count,
-                 trial->report.count, refused ? " and a refused start" : "",
-                 (double)(tpc_clock_mono_ms() - began_ms) / 1000);
+                 trial->report.count, (double)(tpc_clock_mono_ms() - began_ms) / 1000);
     (void)fflush(stdout);
-    return refused || trial->report.count > 0;
+    return objected;
 }
 
 static void image_done(struct image *image, bool keep)

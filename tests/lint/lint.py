@@ -28,6 +28,7 @@ LIBRARIES = {
     "curl/curl.h": ["api/client*.c", "cli/http.c"],
     "microhttpd.h": ["api/server*.[ch]"],
     "dlfcn.h": ["tests/*"],
+    "sched.h": ["tests/*"],
     "sqlite3.h": ["wal/store_sqlite*.[ch]", "participant/*sqlite*.[ch]", "tests/*"],
     "yaml.h": ["base/config_yaml.c"],
     "uv.h": ["api/*", "coordinator/*", "participant/*", "tests/*"],
