@@ -197,8 +197,9 @@ static void test_api_server__broken_chunks_end_the_request(void **state)
 static void test_api_server__garbage_ends_the_connection(void **state)
 {
     static const char *const texts[] = {
-        "\x16\x03\x01\x02",     "GET\r\n\r\n",   "GET / HTTP/9.9\r\n\r\n",
-        "\xff\xfe\xfd\r\n\r\n", "GET /\r\n\r\n", ("GET /hello HTTP/1.1\r\n" HOST ": empty\r\n\r\n")};
+        "\x16\x03\x01\x02",       "GET\r\n\r\n",
+        "GET / HTTP/9.9\r\n\r\n", "\xff\xfe\xfd\r\n\r\n",
+        "GET /\r\n\r\n",          ("GET /hello HTTP/1.1\r\n" HOST ": empty\r\n\r\n")};
     (void)state;
     for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++) {
         int fd = probe_connect(&served);
