@@ -2,6 +2,8 @@
 #include "api/base64.h"
 #include "api/codec_read.h"
 
+#include "base/utf8.h"
+
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -184,6 +186,20 @@ static void write_blob(struct tpc_buf *out, const void *data, size_t size)
     api_jw_close(out, '}');
 }
 
+/* JSON holds no bytes that are no UTF-8, and its readers here no NUL. */
+static bool is_json_text(const char *text, size_t size)
+{
+    const unsigned char *p = (const unsigned char *)text;
+    for (size_t i = 0; i < size;) {
+        size_t length = p[i] < 0x80 ? p[i] != '\0' : tpc_utf8_sequence(p + i, size - i);
+        if (length == 0) {
+            return false;
+        }
+        i += length;
+    }
+    return true;
+}
+
 void api_value_write(struct tpc_buf *out, const struct api_value *value)
 {
     switch (value->type) {
@@ -200,7 +216,11 @@ void api_value_write(struct tpc_buf *out, const struct api_value *value)
         api_jw_double(out, value->real);
         break;
     case API_TEXT:
-        api_jw_strn(out, value->bytes.data, value->bytes.size);
+        if (is_json_text(value->bytes.data, value->bytes.size)) {
+            api_jw_strn(out, value->bytes.data, value->bytes.size);
+        } else {
+            write_blob(out, value->bytes.data, value->bytes.size); /* no byte is lost */
+        }
         break;
     case API_BLOB:
         write_blob(out, value->bytes.data, value->bytes.size);
