@@ -262,8 +262,8 @@ static bool within_result_max(struct part_sqlite *sqlite)
     struct part_capture *capture = &sqlite->capture;
     if (capture->job->results.size > sqlite->options.result_max) {
         part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
-                    "the results are larger than this participant's limit of %llu bytes; ask for "
-                    "fewer rows",
+                    "the results are larger than this participant's limit of %llu bytes "
+                    "(--result-max); ask for fewer rows",
                     (unsigned long long)sqlite->options.result_max);
         return false;
     }

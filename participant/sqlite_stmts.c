@@ -40,6 +40,25 @@ static bool is_schema_table(const char *name)
            strcasecmp(name, "sqlite_temp_schema") == 0;
 }
 
+static bool begins_with(const char *sql, const char *word)
+{
+    size_t size = strlen(word);
+    return strncasecmp(sql, word, size) == 0 && !isalnum((unsigned char)sql[size]) &&
+           sql[size] != '_';
+}
+
+/* Nobody is asked to authorize those that find nothing to do. */
+static bool is_ddl(const char *sql)
+{
+    static const char *const words[] = {"CREATE", "DROP", "ALTER", "REINDEX", "ANALYZE"};
+    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
+        if (begins_with(sql, words[i])) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void refuse_ddl(struct part_refusal *refusal)
 {
     part_refuse(refusal, API_CAUSE_NOT_SUPPORTED,
@@ -143,7 +162,6 @@ static int authorize(void *arg, int action, const char *first, const char *secon
                      const char *database, const char *trigger)
 {
     struct part_sqlite *sqlite = arg;
-    (void)second;
     (void)trigger;
     if (sqlite->stmts.authorizes == NULL) {
         return SQLITE_OK;
@@ -161,6 +179,9 @@ static int authorize(void *arg, int action, const char *first, const char *secon
     case SQLITE_DELETE:
         return judge_write(sqlite, action, first, database);
     case SQLITE_PRAGMA:
+        if (strcasecmp(first, "data_version") == 0 && second == NULL) {
+            return SQLITE_OK; /* full-text tables ask for it when they are read */
+        }
         part_refuse(refusal, API_CAUSE_NOT_SUPPORTED,
                     "PRAGMA %s is not allowed inside a transaction over several databases", first);
         return SQLITE_DENY;
@@ -226,8 +247,12 @@ static bool compile(struct part_sqlite *sqlite, struct part_stmt *stmt,
 {
     const char *start = part_stmts_skip_blank(stmt->sql), *tail = NULL;
     /* It is asked about only while it runs, and then fails for being in a transaction. */
-    if (strncasecmp(start, "VACUUM", 6) == 0 && !isalnum((unsigned char)start[6])) {
+    if (begins_with(start, "VACUUM")) {
         part_refuse(refusal, API_CAUSE_NOT_SUPPORTED, "VACUUM cannot run inside a transaction");
+        return false;
+    }
+    if (is_ddl(start)) {
+        refuse_ddl(refusal);
         return false;
     }
     int rc = sqlite3_prepare_v3(sqlite->db, stmt->sql, -1, SQLITE_PREPARE_PERSISTENT, &stmt->stmt,
