@@ -51,9 +51,11 @@ def transfer(amount=1):
 class Case(unittest.TestCase):
     """One world for all tests of a class, which must be as healthy at the end as at the start."""
 
+    world_class = daemons.World
+
     @classmethod
     def setUpClass(cls):
-        cls.world = daemons.World(PROGRAMS)
+        cls.world = cls.world_class(PROGRAMS)
         cls.addClassCleanup(cls.world.close)
         cls.url = cls.world.daemons["coordinator"].url
         cls.east = cls.world.daemons["east"].url
