@@ -51,6 +51,7 @@ void disk_init(void)
     (void)close(fd);
     disk.fault = find_fault(getenv("ASSENT_DISK_FAULT"));
     disk.at = number("ASSENT_DISK_AT");
+    disk.again = number("ASSENT_DISK_AGAIN");
     disk.from = number("ASSENT_DISK_FROM");
     disk.seed = number("ASSENT_DISK_SEED");
     disk.sticky = number("ASSENT_DISK_STICKY") != 0;
@@ -106,7 +107,8 @@ void disk_boundary(void)
         return;
     }
     uint64_t index = atomic_fetch_add(&disk.state->boundaries, 1) + 1;
-    if (cuts_power() && index == disk.at && !atomic_load(&disk.state->lifted)) {
+    bool here = index == disk.at || (disk.again != 0 && index == disk.at + disk.again);
+    if (cuts_power() && here && !atomic_load(&disk.state->lifted)) {
         (void)atomic_fetch_add(&disk.state->strikes, 1);
         disk_lose();
         /* No buffer is flushed, no handler runs; nobody gets the mutex any more. */

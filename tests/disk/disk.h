@@ -6,6 +6,7 @@
  *                      restarts; without it the disk is a good one
  *   ASSENT_DISK_FAULT  none | lose | reorder | tear | lie | eio | enospc
  *   ASSENT_DISK_AT     at which boundary or operation, from 1
+ *   ASSENT_DISK_AGAIN  another power cut, as many boundaries after the first; 0: none
  *   ASSENT_DISK_FROM   lie: from which boundary on syncs do nothing
  *   ASSENT_DISK_SEED   what survives of what was not synced, and how much of a failed write
  *   ASSENT_DISK_STICKY 1: also every later operation fails, until the state says `lifted`
@@ -60,7 +61,7 @@ struct disk {
     pthread_mutex_t mutex; /* held around every operation, for ever at the power cut */
     struct disk_state *state;
     enum disk_fault fault;
-    uint64_t at, from, seed;
+    uint64_t at, again, from, seed;
     bool sticky, eager;
 };
 

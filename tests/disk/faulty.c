@@ -51,6 +51,7 @@ void faulty_open(struct faulty *faulty, unsigned patient, const struct faulty_pl
     set(faulty, "LD_PRELOAD", FAULTY_DISK);
     set(faulty, "ASSENT_DISK_FAULT", plan->fault);
     set_number(faulty, "ASSENT_DISK_AT", plan->at);
+    set_number(faulty, "ASSENT_DISK_AGAIN", plan->again);
     set_number(faulty, "ASSENT_DISK_FROM", plan->from);
     set_number(faulty, "ASSENT_DISK_SEED", plan->seed);
     set_number(faulty, "ASSENT_DISK_STICKY", plan->sticky);

@@ -17,7 +17,7 @@ struct faulty {
 
 struct faulty_plan {
     const char *fault; /* as in ASSENT_DISK_FAULT */
-    uint64_t at, from, seed;
+    uint64_t at, again, from, seed;
     bool sticky;
 };
 
