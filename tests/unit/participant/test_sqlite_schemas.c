@@ -12,7 +12,7 @@
 enum { TABLES_MAX = 4, COLUMNS_MAX = 6, SLOTS = 4, SCHEMAS = 60, STEPS = 120 };
 
 struct table {
-    char name[8];
+    char name[16];
     unsigned columns;
     bool generated[COLUMNS_MAX];
     /* References that SQLite itself lets REPLACE break. */
