@@ -216,8 +216,11 @@ enum part_own_stmt {
 
 /* Prepare them; call after the preflight. */
 TPC_NODISCARD enum tpc_rc part_write_init(struct part_sqlite *sqlite, struct tpc_err *reterr);
+/* Has the open file lost its name? What is written to it then is lost with the last process that
+ * has it open, and another file under that name knows nothing of what is promised here. */
+bool part_write_has_moved(const struct part_sqlite *sqlite);
 /* Take the write lock unless it is held, and notice what others did in the meantime. TPC_EBUSY when
- * another program holds it. */
+ * another program holds it, TPC_EIO also when the file has lost its name. */
 TPC_NODISCARD enum tpc_rc part_write_begin(struct part_sqlite *sqlite, struct tpc_err *reterr);
 void part_write_rollback(struct part_sqlite *sqlite);
 /* Triggers and foreign keys off (to apply) or on (to capture). Both ways cost compiling every

@@ -71,8 +71,11 @@ static void read_job(struct part_readers *readers, struct part_sqlite *reader, s
     } else if (tpc_fp_hit(options->failpoints.capture)) {
         part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "disk I/O error (failpoint)");
     } else {
-        part_capture_read(reader, job);
-        if (reader->stmts.met_write) {
+        bool moved = part_write_has_moved(reader); /* the adapter says what to do */
+        if (!moved) {
+            part_capture_read(reader, job);
+        }
+        if (moved || reader->stmts.met_write) {
             job->writes = true;
             part_sqlite_submit(readers->sqlite, job);
             return;

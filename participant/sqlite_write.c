@@ -75,8 +75,21 @@ static enum tpc_rc look_at_schema(struct part_sqlite *sqlite, struct tpc_err *re
     return TPC_OK;
 }
 
+bool part_write_has_moved(const struct part_sqlite *sqlite)
+{
+    int moved = 0;
+    return sqlite3_file_control(sqlite->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK &&
+           moved != 0;
+}
+
 enum tpc_rc part_write_begin(struct part_sqlite *sqlite, struct tpc_err *reterr)
 {
+    if (part_write_has_moved(sqlite)) {
+        return tpc_fail(reterr, TPC_EIO,
+                        "%s was moved, deleted or replaced under the running agent: put it back, "
+                        "or stop the agent and start it with the new path",
+                        sqlite->path);
+    }
     if (sqlite->writing && sqlite3_get_autocommit(sqlite->db) == 0) {
         return TPC_OK;
     }

@@ -5,6 +5,7 @@
 
 #include <signal.h>
 #include <sqlite3.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
 
@@ -102,6 +103,24 @@ static void test_commit__errors_are_retried_and_lose_nothing(void **state)
         assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1 + i), PART_JOB_COMMITTED);
         assert_int_equal(fx_number(&fx, SUM), 399 - (int)i);
     }
+    fx_done(&fx);
+}
+
+static void test_commit__nothing_goes_to_a_file_that_was_moved(void **state)
+{
+    (void)state;
+    struct fx fx;
+    setup_with_points(&fx);
+    char elsewhere[112];
+    (void)snprintf(elsewhere, sizeof(elsewhere), "%s-moved", fx.path);
+    assert_int_equal(fx_vote(&fx, 1, "UPDATE accounts SET balance = balance - 1 WHERE id = 1"), 0);
+    assert_int_equal(rename(fx.path, elsewhere), 0);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_RETRY);
+    fx_refused(&fx, "UPDATE accounts SET balance = 0", API_CAUSE_PARTICIPANT_ERROR, "was moved");
+    fx_refused(&fx, "SELECT * FROM accounts", API_CAUSE_PARTICIPANT_ERROR, "was moved");
+    assert_int_equal(rename(elsewhere, fx.path), 0);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_COMMITTED);
+    assert_int_equal(fx_number(&fx, SUM), 399);
     fx_done(&fx);
 }
 
@@ -469,6 +488,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_commit__a_group_is_one_transaction),
         cmocka_unit_test(test_commit__errors_are_retried_and_lose_nothing),
+        cmocka_unit_test(test_commit__nothing_goes_to_a_file_that_was_moved),
         cmocka_unit_test(test_commit__one_phase_errors_are_refusals),
         cmocka_unit_test(test_prepare__errors_are_refusals),
         cmocka_unit_test(test_commit__a_full_disk_loses_nothing),
