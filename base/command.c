@@ -5,9 +5,16 @@
 
 #include <stdio.h>
 
-static int usage(const struct tpc_command *command, const char *what, const char *detail)
+static int usage(const struct tpc_command *command, const char *what)
 {
-    (void)fprintf(stderr, "%s: %s%s; see %s --help\n", command->name, what, detail, command->name);
+    (void)fprintf(stderr, "%s: %s; see %s --help\n", command->name, what, command->name);
+    return TPC_EXIT_USAGE;
+}
+
+static int unexpected(const struct tpc_command *command, const char *word)
+{
+    (void)fprintf(stderr, "%s: unexpected \"%s\"; see %s --help\n", command->name, word,
+                  command->name);
     return TPC_EXIT_USAGE;
 }
 
@@ -45,11 +52,11 @@ static int carry_out(const struct tpc_command *command, const struct tpc_config_
     } else if (result->print_config) {
         tpc_config_print(command->options, command->settings, stdout);
     } else if (result->positional_count < words) {
-        return usage(command, command->missing, "");
+        return usage(command, command->missing);
     } else if (result->positional_count > words) {
-        return usage(command, "unexpected ", result->positional[words]);
+        return unexpected(command, result->positional[words]);
     } else if (setup(command, &err) != TPC_OK) {
-        return usage(command, err.text, "");
+        return usage(command, err.text);
     } else if (result->check_config) {
         (void)printf("the configuration is good\n");
     } else {

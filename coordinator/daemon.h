@@ -233,6 +233,9 @@ struct coord_member *coord_member_find(struct coord_daemon *daemon, const char *
 /* Find or make; NULL when memory ran out. A new one is not registered. */
 struct coord_member *coord_member_get(struct coord_daemon *daemon, const char *name, size_t size);
 TPC_NODISCARD enum tpc_rc coord_member_set(struct coord_member *member, const char *url);
+/* Is each of @flags a NAME=URL? */
+TPC_NODISCARD enum tpc_rc coord_registry_check(const struct tpc_list *flags,
+                                               struct tpc_err *reterr);
 TPC_NODISCARD enum tpc_rc coord_registry_flags(struct coord_daemon *daemon, struct tpc_err *reterr);
 void coord_member_heard(struct coord_member *member, const struct tpc_id *participant_id);
 void coord_member_lost(struct coord_member *member, const char *why);

@@ -62,7 +62,13 @@ static enum tpc_rc check(const void *arg, struct tpc_err *reterr)
     if (settings->timeout_ms > settings->timeout_max_ms) {
         return tpc_fail(reterr, TPC_EINVAL, "--timeout is longer than --timeout-max");
     }
-    return api_listen_check(settings->listen, settings->admin_listen, reterr);
+    const char *url = settings->advertise;
+    if (url != NULL && !api_url_check(url)) {
+        return tpc_fail(reterr, TPC_EINVAL,
+                        "--advertise %.100s: write a URL such as http://host:7400", url);
+    }
+    enum tpc_rc rc = coord_registry_check(&settings->participants, reterr);
+    return rc == TPC_OK ? api_listen_check(settings->listen, settings->admin_listen, reterr) : rc;
 }
 
 static int run(const void *settings, const char *word)
@@ -76,7 +82,7 @@ int main(int argc, char **argv)
     struct coord_settings settings = {0};
     struct tpc_command command = {
         .name = "assentd",
-        .usage = "assentd [--data DIR] [--listen ADDR] [--participant NAME=URL]…",
+        .usage = "usage: assentd [--data DIR] [--listen ADDR] [--participant NAME=URL]…",
         .options = options,
         .settings = &settings,
         .common = &settings.common,

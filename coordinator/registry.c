@@ -218,24 +218,45 @@ static enum tpc_rc register_flag(struct coord_daemon *daemon, const char *name, 
     return rc != TPC_OK ? tpc_fail(reterr, rc, "could not register participant %s", name) : TPC_OK;
 }
 
+/* Split NAME=URL. The caller frees both, of a failure too. */
+static enum tpc_rc split_flag(const char *item, char **ret_name, char **ret_url,
+                              struct tpc_err *reterr)
+{
+    const char *equals = strchr(item, '=');
+    const char *url = equals != NULL ? equals + 1 : "";
+    *ret_name = strndup(item, equals != NULL ? (size_t)(equals - item) : 0);
+    *ret_url = strndup(url, url_length(url));
+    if (*ret_name == NULL || *ret_url == NULL) {
+        return tpc_fail(reterr, TPC_ENOMEM, "out of memory");
+    }
+    if (!api_name_check(*ret_name) || !api_url_check(*ret_url)) {
+        return tpc_fail(reterr, TPC_EINVAL,
+                        "--participant %.100s: write NAME=URL, e.g. east=http://127.0.0.1:7411",
+                        item);
+    }
+    return TPC_OK;
+}
+
+enum tpc_rc coord_registry_check(const struct tpc_list *flags, struct tpc_err *reterr)
+{
+    enum tpc_rc rc = TPC_OK;
+    for (size_t i = 0; i < flags->count && rc == TPC_OK; i++) {
+        char *name, *url;
+        rc = split_flag(flags->items[i], &name, &url, reterr);
+        free(name);
+        free(url);
+    }
+    return rc;
+}
+
 enum tpc_rc coord_registry_flags(struct coord_daemon *daemon, struct tpc_err *reterr)
 {
     const struct tpc_list *flags = &daemon->settings->participants;
     enum tpc_rc rc = TPC_OK;
     for (size_t i = 0; i < flags->count && rc == TPC_OK; i++) {
-        const char *item = flags->items[i], *equals = strchr(item, '=');
-        size_t size = equals != NULL ? (size_t)(equals - item) : 0;
-        char *name = strndup(item, size);
-        char *url = equals != NULL ? strndup(equals + 1, url_length(equals + 1)) : strdup("");
-        if (name == NULL || url == NULL) {
-            rc = tpc_fail(reterr, TPC_ENOMEM, "out of memory");
-        } else if (!api_name_check(name) || !api_url_check(url)) {
-            rc =
-                tpc_fail(reterr, TPC_EINVAL,
-                         "--participant %s: write NAME=URL, e.g. east=http://127.0.0.1:7411", item);
-        } else {
-            rc = register_flag(daemon, name, url, reterr);
-        }
+        char *name, *url;
+        rc = split_flag(flags->items[i], &name, &url, reterr);
+        rc = rc == TPC_OK ? register_flag(daemon, name, url, reterr) : rc;
         free(name);
         free(url);
     }

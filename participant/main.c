@@ -79,7 +79,7 @@ int main(int argc, char **argv)
     struct part_settings settings = {0};
     struct tpc_command command = {
         .name = "assent-agent",
-        .usage = "assent-agent RESOURCE --name NAME [--listen ADDR] [--data DIR]",
+        .usage = "usage: assent-agent RESOURCE --name NAME [--listen ADDR] [--data DIR]",
         .options = options,
         .settings = &settings,
         .common = &settings.common,

@@ -103,7 +103,7 @@ class StartUp(unittest.TestCase):
         self.usage("unknown flag --frobnicate", "--help", flags=["--frobnicate"])
         self.usage("unknown flag --listn", "did you mean --listen?", flags=["--listn=x"])
         self.usage("unknown flag -x", flags=["-x"])
-        self.usage("unexpected more", "--help", flags=["more"])
+        self.usage("unexpected \"more\"", "--help", flags=["more"])
 
     def test_bad_values(self):
         for flag, value, said in (
@@ -358,14 +358,12 @@ class Coordinator(StartUp):
         for value in ("", "east", "=http://h:1", "east=", "east=nonsense", "-x=http://h:1",
                       "east=ftp://h:1", "x" * 65 + "=http://h:1", "east=http://u:p@h:1"):
             with self.subTest(value=value):
-                self.refused(FAILED, "--participant", "write NAME=URL",
-                             words=self.words("--participant", value), changes=True)
+                self.usage("--participant", "write NAME=URL", flags=["--participant", value])
 
     def test_bad_advertised_urls(self):
         for value in ("nonsense", "ftp://h", "http://", "http://" + "h" * 5000):
             with self.subTest(value=value[:40]):
-                self.refused(FAILED, "--advertise", "such as http://host:7400",
-                             words=self.words("--advertise", value), changes=True)
+                self.usage("--advertise", "such as http://host:7400", flags=["--advertise", value])
 
 
 class Agent(StartUp):
