@@ -28,7 +28,7 @@ static enum tpc_rc malformed(struct scan *scan, const char *what)
 
 static enum tpc_rc expected(struct scan *scan, const char *what)
 {
-    const char *found = scan->at == scan->size  ? "the text ends here"
+    const char *found = scan->at == scan->size  ? "the end"
                         : !scan->text[scan->at] ? "a NUL byte"
                                                 : "something else";
     return tpc_fail(scan->reterr, TPC_ESYNTAX, "malformed JSON at byte %zu: expected %s, found %s",

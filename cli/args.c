@@ -213,6 +213,9 @@ static enum cli_exit take_flag(struct parser *parser, const char *token, const c
     if (global) {
         return set_global(call, index, value);
     }
+    if (call->values[index] != NULL) {
+        return complain(call, "this flag is given twice:", token, NULL);
+    }
     call->values[index] = value;
     return CLI_OK;
 }
@@ -297,11 +300,12 @@ static void print_commands(const struct cli_command *const *commands, const char
 
 static void help_of_command(const struct cli_command *command, FILE *out)
 {
-    fprintf(out, "usage: assent %s%s%s%s%s%s\n\n%s.\n",
+    bool question = command->summary[strlen(command->summary) - 1] == '?';
+    fprintf(out, "usage: assent %s%s%s%s%s%s\n\n%s%s\n",
             command->group != NULL ? command->group : "", command->group != NULL ? " " : "",
             command->name, command->flags != NULL ? " [FLAG…]" : "",
             command->words != NULL ? " " : "", command->words != NULL ? command->words : "",
-            command->summary);
+            command->summary, question ? "" : ".");
     if (command->detail != NULL) {
         fprintf(out, "\n%s", command->detail);
     }

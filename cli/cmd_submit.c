@@ -30,7 +30,8 @@ static enum cli_exit read_all(const char *name, struct tpc_buf *out)
     if (failed) {
         fprintf(stderr, "assent: cannot read %s: %s\n", name, strerror(errno));
     } else if (out->failed || out->size > FILE_MAX) {
-        fprintf(stderr, "assent: %s is too large\n", name);
+        fprintf(stderr, "assent: %s is larger than %zu MiB\n",
+                strcmp(name, "-") == 0 ? "stdin" : name, FILE_MAX >> 20);
         failed = true;
     }
     if (file != stdin) {

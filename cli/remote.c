@@ -83,10 +83,9 @@ enum cli_exit cli_complain_problem(const struct cli_peer *peer, int status,
     const char *title = cli_json_text(problem, "title");
     const char *detail = cli_json_text(problem, "detail");
     const char *field = cli_json_text(problem, "field");
-    fprintf(stderr, "assent: %s%s%s: %s%s%s%s%s%s\n", peer->what, peer->name != NULL ? " " : "",
+    fprintf(stderr, "assent: %s%s%s: %s%s%s%s%s\n", peer->what, peer->name != NULL ? " " : "",
             peer->name != NULL ? peer->name : "", title[0] != '\0' ? title : "refused",
-            detail[0] != '\0' ? ": " : "", detail, field[0] != '\0' ? " (" : "", field,
-            field[0] != '\0' ? ")" : "");
+            field[0] != '\0' ? ": " : "", field, detail[0] != '\0' ? ": " : "", detail);
     if (title[0] == '\0' && detail[0] == '\0') {
         fprintf(stderr, "It answered with status %d and no more words.\n", status);
     }

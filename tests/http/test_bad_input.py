@@ -70,7 +70,7 @@ class Submissions(checks.Case):
     def test_malformed(self):
         for body, words in (
                 (b"", "expected a value"), (b" ", "expected a value"), (b"nonsense", "at byte 0"),
-                (b"{", "the text ends here"), (b"}", "at byte 0"), (b"{]", "at byte 1"),
+                (b"{", "found the end"), (b"}", "at byte 0"), (b"{]", "at byte 1"),
                 (b"{}{}", "after the end"), (b"{} x", "after the end"), (b"[1,]", "at byte 3"),
                 (b"{\"a\":1,}", "member name"), (b"{'a':1}", "double quotes"),
                 (b"{a:1}", "double quotes"), (b"{\"a\" 1}", "':'"), (b"{\"a\":}", "a value"),

@@ -184,7 +184,7 @@ static void test_answer__what_is_refused(void **state)
 {
     (void)state;
     refused("", TPC_ESYNTAX, "at byte 0");
-    refused(HEAD("prepare") ",\"vote\":\"yes\"", TPC_ESYNTAX, "the text ends here");
+    refused(HEAD("prepare") ",\"vote\":\"yes\"", TPC_ESYNTAX, "found the end");
     refused("[]", TPC_EINVAL, "must be an object");
     refused("{}", TPC_EINVAL, "op is required");
     refused(HEAD("execute") "}", TPC_EINVAL, "op must be \"prepare\" or");

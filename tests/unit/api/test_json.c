@@ -91,7 +91,7 @@ static void test_json_read__malformed_is_refused_with_the_offset(void **state)
     assert_refused("  ", "at byte 2: expected a value");
     assert_refused("{", "at byte 1: expected a member name");
     assert_refused("{\"a\"", "at byte 4: expected ':'");
-    assert_refused("{\"a\":1", "at byte 6: expected ',' or '}', found the text ends here");
+    assert_refused("{\"a\":1", "at byte 6: expected ',' or '}', found the end");
     assert_refused("{\"a\":1,}", "at byte 7: expected a member name");
     assert_refused("{a:1}", "at byte 1: expected a member name in double quotes");
     assert_refused("[1,]", "at byte 3: expected a value");
