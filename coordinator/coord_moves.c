@@ -305,11 +305,8 @@ enum coord_state coord_on_query_forced(const struct coord_move *m)
         m->branch->end = COORD_END_COMMITTED;
         return end_one_phase(m, COORD_COMMITTED);
     }
-    if (m->branch->vote == COORD_VOTE_READ_ONLY) {
-        m->branch->end = COORD_END_NONE;
-        return end_one_phase(m, COORD_COMMITTED);
-    }
-    if (m->branch->vote == COORD_VOTE_NO || m->branch->end == COORD_END_ABORTED) {
+    if (m->branch->vote == COORD_VOTE_NO || m->branch->vote == COORD_VOTE_READ_ONLY ||
+        m->branch->end == COORD_END_ABORTED) {
         return end_one_phase(m, COORD_ABORTED);
     }
     /* If we crash from here on, recovery reads the record and goes on asking. */
@@ -328,8 +325,8 @@ enum coord_state coord_on_ask_lost(const struct coord_move *m)
     return COORD_ASKING;
 }
 
-/* The participant committed, or had nothing to commit. Should another log say so, from what the
- * database holds, then that is the outcome, and a hazard all the same. */
+/* The participant committed. Should another log say so, from what the database holds, then that is
+ * the outcome, and a hazard all the same. */
 enum coord_state coord_on_ask_committed(const struct coord_move *m)
 {
     if (is_other(m)) {
@@ -339,18 +336,19 @@ enum coord_state coord_on_ask_committed(const struct coord_move *m)
     if (m->ev->type != COORD_EV_ACK_COMMITTED) {
         note_vote(m);
     }
-    if (m->ev->type != COORD_EV_VOTE_READ_ONLY) {
-        m->branch->end = COORD_END_COMMITTED;
-    }
+    m->branch->end = COORD_END_COMMITTED;
     return end_one_phase(m, COORD_COMMITTED);
 }
 
 /* Without proof of a commit the outcome is abort: with a hazard, unless the log that was asked to
- * do the work says itself that it did not. */
+ * do the work says itself that it did not, or that there was nothing to commit. (Read_only is no
+ * commit here: the participant keeps no proof of it, and when our end record is lost and we ask
+ * again it says "aborted".) */
 enum coord_state coord_on_ask_aborted(const struct coord_move *m)
 {
     enum coord_end end = end_of(m);
-    if (m->ev->type == COORD_EV_VOTE_NO && end == COORD_END_ABORTED) {
+    bool vote = m->ev->type == COORD_EV_VOTE_NO || m->ev->type == COORD_EV_VOTE_READ_ONLY;
+    if (vote && end == COORD_END_ABORTED) {
         note_vote(m);
     }
     note_end(m, end, COORD_END_ABORTED);
