@@ -305,9 +305,22 @@ uint64_t coord_forgotten(const struct coord_txn *txn)
     return other & ~txn->hazards;
 }
 
+static bool voted_yes(const struct coord_txn *txn, const struct tpc_id *participant)
+{
+    for (unsigned i = 0; i < txn->branch_count; i++) {
+        const struct coord_branch *branch = &txn->branches[i];
+        if (branch->vote == COORD_VOTE_YES &&
+            memcmp(&branch->participant, participant, sizeof *participant) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
 /* Of a transaction that is there only what may be told: while votes are collected or a record is
  * being forced the branch has to wait and ask again. */
-enum coord_outcome coord_inquiry(const struct coord_txn *txn)
+enum coord_outcome coord_inquiry(const struct coord_txn *txn, const struct tpc_id *participant)
 {
-    return txn == NULL ? COORD_ABORT : coord_outcome(txn);
+    enum coord_outcome outcome = txn == NULL ? COORD_ABORT : coord_outcome(txn);
+    return outcome == COORD_COMMIT && !voted_yes(txn, participant) ? COORD_ABORT : outcome;
 }

@@ -164,8 +164,12 @@ enum coord_outcome coord_outcome(const struct coord_txn *txn);
 uint64_t coord_forgotten(const struct coord_txn *txn);
 
 /* What to answer a participant in doubt that asks about @txn (NULL: no such transaction in a whole
- * log of our own): rule 5 of the protocol. For NULL that is abort, by presumption. */
-enum coord_outcome coord_inquiry(const struct coord_txn *txn);
+ * log of our own): rule 5 of the protocol. For NULL that is abort, by presumption.
+ *
+ * A commit is for those alone on whose yes it rests. @participant is the log that asks. If it voted
+ * read_only, or another log voted in its place, then a repeated prepare has made it do work that is
+ * no part of what was decided: abort. */
+enum coord_outcome coord_inquiry(const struct coord_txn *txn, const struct tpc_id *participant);
 
 const char *coord_state_name(enum coord_state state); /* "LOGGING", as in logs and diagrams */
 const char *coord_state_text(enum coord_state state); /* "preparing", as in the API */

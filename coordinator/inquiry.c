@@ -31,13 +31,14 @@ static void hear(struct coord_daemon *daemon, const struct tpc_id *participant_i
     }
 }
 
-static enum api_outcome outcome_of(struct coord_daemon *daemon, const struct tpc_id *gtid)
+static enum api_outcome outcome_of(struct coord_daemon *daemon, const struct tpc_id *gtid,
+                                   const struct tpc_id *participant_id)
 {
     static const enum api_outcome outcomes[] = {[COORD_UNDECIDED] = API_OUTCOME_UNDECIDED,
                                                 [COORD_COMMIT] = API_OUTCOME_COMMIT,
                                                 [COORD_ABORT] = API_OUTCOME_ABORT};
     const struct coord_xact *xact = coord_xact_by_gtid(daemon, gtid);
-    return outcomes[coord_inquiry(xact != NULL ? xact->fsm : NULL)];
+    return outcomes[coord_inquiry(xact != NULL ? xact->fsm : NULL, participant_id)];
 }
 
 static void answer(struct coord_daemon *daemon, struct api_request *request,
@@ -53,7 +54,7 @@ static void answer(struct coord_daemon *daemon, struct api_request *request,
     for (size_t i = 0; i < inquiry->count; i++) {
         struct api_decision *decision = &decisions.items[decisions.count++];
         decision->gtid = inquiry->gtids[i];
-        decision->outcome = outcome_of(daemon, &decision->gtid);
+        decision->outcome = outcome_of(daemon, &decision->gtid, &inquiry->participant_id);
         tpc_log(TPC_LOG_INFO, "inquiry.answered", tpc_kv_id("gtid", &decision->gtid),
                 tpc_kv_str("outcome", api_outcome_name(decision->outcome)));
     }

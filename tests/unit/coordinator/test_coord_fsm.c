@@ -45,6 +45,13 @@ static void refused(enum coord_event_type type, unsigned from)
     assert_int_equal(out.count, 77);
 }
 
+/* What branch @from is told when it asks. */
+static enum coord_outcome inquiry(unsigned from)
+{
+    const struct tpc_id log = world_log(from);
+    return coord_inquiry(&world.txn, &log);
+}
+
 static void begin(unsigned branches)
 {
     static const char *const all[] = {"", "0", "01", "012", "0123"};
@@ -98,7 +105,7 @@ static void test_coord_step__nothing_is_told_before_the_record_is_durable(void *
     (void)state;
     begin_logging();
     assert_int_equal(coord_outcome(&world.txn), COORD_UNDECIDED);
-    assert_int_equal(coord_inquiry(&world.txn), COORD_UNDECIDED);
+    assert_int_equal(inquiry(0), COORD_UNDECIDED);
 }
 
 static void test_coord_step__timeout_while_logging_is_ignored(void **state)
@@ -118,7 +125,7 @@ static void test_coord_step__failed_force_halts_and_tells_nobody(void **state)
     (void)state;
     begin_logging();
     on(COORD_EV_FORCE_FAILED, 0, COORD_LOGGING, "HALT");
-    assert_int_equal(coord_inquiry(&world.txn), COORD_UNDECIDED);
+    assert_int_equal(inquiry(0), COORD_UNDECIDED);
 }
 
 static void test_coord_step__readers_are_not_told(void **state)
@@ -262,7 +269,7 @@ static void test_coord_step__no_aborts_the_others(void **state)
     begin(3);
     on(COORD_EV_VOTE_YES, 0, COORD_PREPARING, "");
     on(COORD_EV_VOTE_NO, 2, COORD_ABORTING, "CANCEL_TIMEOUT TELL_DECIDED SEND_ABORT:01 ARM_GRACE");
-    assert_int_equal(coord_inquiry(&world.txn), COORD_ABORT);
+    assert_int_equal(inquiry(0), COORD_ABORT);
     on(COORD_EV_ACK_ABORTED, 0, COORD_ABORTING, "");
     on(COORD_EV_VOTE_NO, 1, COORD_ABORTED, "TELL_ENDED"); /* the abort overtook the prepare */
     assert_int_equal(world.txn.hazards, 0);
@@ -413,7 +420,7 @@ static void test_coord_step__one_phase_lost_is_unknown_until_asked(void **state)
         assert_int_equal(coord_outcome(&world.txn), COORD_UNDECIDED);
         on(COORD_EV_FORCED, 0, COORD_ASKING, "TELL_UNKNOWN SEND_ABORT:0");
         assert_int_equal(coord_outcome(&world.txn), COORD_UNDECIDED);
-        assert_int_equal(coord_inquiry(&world.txn), COORD_UNDECIDED);
+        assert_int_equal(inquiry(0), COORD_UNDECIDED);
         on(COORD_EV_LOST, 0, COORD_ASKING, "RETRY_LATER:0");
         on(COORD_EV_RETRY, 0, COORD_ASKING, "SEND_ABORT:0");
         on(COORD_EV_UNREACHABLE, 0, COORD_ASKING, "RETRY_LATER:0");
@@ -501,7 +508,7 @@ static void test_coord_step__restart_tells_those_of_the_record(void **state)
     coord_init(&world.txn, 3, false);
     struct coord_event event = {.type = COORD_EV_LOG_COMMIT, .branches = 5};
     world_step(&world, &event, COORD_COMMITTING, "");
-    assert_int_equal(coord_inquiry(&world.txn), COORD_COMMIT);
+    assert_int_equal(coord_outcome(&world.txn), COORD_COMMIT);
     on(COORD_EV_RESTARTED, 0, COORD_COMMITTING, "SEND_COMMIT:02");
     on(COORD_EV_ACK_COMMITTED, 0, COORD_COMMITTING, "");
     on(COORD_EV_ACK_COMMITTED, 2, COORD_COMMITTED, "LOG_END TELL_ENDED");
@@ -564,11 +571,31 @@ static void test_coord_step__every_empty_cell_refuses_and_changes_nothing(void *
 static void test_coord_inquiry__presumes_abort_only_of_the_unknown(void **state)
 {
     (void)state;
-    assert_int_equal(coord_inquiry(NULL), COORD_ABORT);
+    static const struct tpc_id none;
+    assert_int_equal(coord_inquiry(NULL, &none), COORD_ABORT);
     coord_init(&world.txn, 2, false);
-    assert_int_equal(coord_inquiry(&world.txn), COORD_UNDECIDED);
+    assert_int_equal(inquiry(0), COORD_UNDECIDED);
     begin(2);
-    assert_int_equal(coord_inquiry(&world.txn), COORD_UNDECIDED);
+    assert_int_equal(inquiry(0), COORD_UNDECIDED);
+}
+
+/* A prepare that is repeated after a restart makes a reader work again, or the log that took the
+ * place of a lost one: that work is no part of what was decided, and was committed all the same. */
+static void test_coord_inquiry__commit_is_for_those_on_whose_yes_it_rests(void **state)
+{
+    (void)state;
+    begin(2);
+    on(COORD_EV_VOTE_READ_ONLY, 0, COORD_PREPARING, "");
+    on(COORD_EV_VOTE_YES, 1, COORD_LOGGING, "CANCEL_TIMEOUT FORCE_COMMIT");
+    assert_int_equal(inquiry(0), COORD_UNDECIDED);
+    on(COORD_EV_FORCED, 0, COORD_COMMITTING, "SEND_COMMIT:1 TELL_DECIDED");
+    const struct tpc_id other = world_other_log(1);
+    assert_int_equal(inquiry(0), COORD_ABORT);
+    assert_int_equal(inquiry(1), COORD_COMMIT);
+    assert_int_equal(coord_inquiry(&world.txn, &other), COORD_ABORT);
+    on(COORD_EV_ACK_COMMITTED, 1, COORD_COMMITTED, "LOG_END TELL_ENDED");
+    assert_int_equal(inquiry(0), COORD_ABORT);
+    assert_int_equal(inquiry(1), COORD_COMMIT);
 }
 
 static void test_coord_names__say_what_they_are(void **state)
@@ -642,6 +669,7 @@ int main(void)
         cmocka_unit_test(test_coord_step__end_record_must_fit),
         cmocka_unit_test(test_coord_step__every_empty_cell_refuses_and_changes_nothing),
         cmocka_unit_test(test_coord_inquiry__presumes_abort_only_of_the_unknown),
+        cmocka_unit_test(test_coord_inquiry__commit_is_for_those_on_whose_yes_it_rests),
         cmocka_unit_test(test_coord_names__say_what_they_are),
         cmocka_unit_test(test_coord_step__event_from_a_branch_there_is_not_is_a_bug),
     };

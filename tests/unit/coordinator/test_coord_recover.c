@@ -140,7 +140,7 @@ static void test_coord_recover__pending_record_is_asked_about(void **state)
     begin(1, true);
     struct coord_record record = a_record(1, true, false);
     assert_int_equal(fold(WAL_COORD_PENDING, &record), TPC_OK);
-    assert_int_equal(coord_inquiry(&world.txn), COORD_UNDECIDED);
+    assert_int_equal(coord_outcome(&world.txn), COORD_UNDECIDED);
     const union world_txn pending = world;
     struct coord_event event = {.type = COORD_EV_RESTARTED};
     world_step(&world, &event, COORD_ASKING, "SEND_ABORT:0");
