@@ -1,8 +1,9 @@
 /* What is kept of branches after their end, and for how long.
  *
  * In memory: their answers, for messages that are repeated. In the log: that they ended. In the
- * database: the proof of their commit. A refusal in one phase is held by nothing but the log, so
- * it stays in memory until it is erased there.
+ * database: the proof of their commit. An abort is held by nothing but the log, so it stays in
+ * memory until it is erased there: a prepare that is repeated after it would be done again, and in
+ * the log a second life would follow upon the first.
  *
  * The proof may go only after the erasure is durable: a log that still says "prepared" and a
  * database that does not say "committed" would be taken for a branch in doubt, and be committed
@@ -29,7 +30,7 @@ static void drop_from_memory(struct part_daemon *daemon)
         if (!old && daemon->ended_count <= settings->remembered_max) {
             return;
         }
-        if (branch->fsm.durable_abort && branch->expires) {
+        if (branch->fsm.state == PART_ABORTED && branch->expires) {
             /* Out of the way of those behind it, until it is erased. */
             DL_DELETE(daemon->ended, branch);
             DL_APPEND(daemon->ended, branch);
