@@ -198,7 +198,7 @@ static void settle(struct branch *branch, enum part_state from, bool has_ended)
         part_branch_free(branch);
     } else if (has_ended) {
         part_retain(branch);
-    } else if (branch->fsm.state == PART_TOMBSTONING) {
+    } else if (branch->fsm.state == PART_TOMBSTONING || branch->fsm.state == PART_PROVING) {
         part_branch_mark(branch, false);
     }
 }

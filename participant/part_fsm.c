@@ -15,7 +15,7 @@
  * to be refused, so the tombstone is forced before it is told (TOMBSTONING).
  *
  * What the log does not know is answered from the database's proof only: a commit of an unknown
- * branch, and whatever would end as refused in one phase (PROVING).
+ * branch or of one that was refused, and whatever would end as refused in one phase (PROVING).
  *
  * What a crash means at each forced write:
  *
@@ -142,7 +142,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
 },
 [PART_ABORTED] = {
     [PART_EV_PREPARE]         = ON(prepare_aborted,   TO(ABORTED) | TO(TOMBSTONING)),
-    [PART_EV_COMMIT]          = SAY(ACK_ABORTED, ABORTED), /* a hazard over there */
+    [PART_EV_COMMIT]          = ON(commit_aborted,    TO(ABORTED) | TO(PROVING)),
     [PART_EV_ABORT]           = ON(abort_aborted,     TO(ABORTED) | TO(TOMBSTONING)),
     [PART_EV_TIMER]           = STAY(ABORTED),
     [PART_EV_TOLD_COMMIT]     = ON(told_otherwise,    TO(ABORTED)),

@@ -120,6 +120,20 @@ enum part_state part_on_decided(struct part_move *m)
     return PART_ABORTING;
 }
 
+/* What is said of an abort is a hazard over there. But if nothing of the branch is in the log, it
+ * may have been committed in an earlier life, and then a repeated prepare was refused in this one.
+ */
+enum part_state part_on_commit_aborted(struct part_move *m)
+{
+    if (m->branch->logged || m->branch->durable_abort) {
+        emit(m, PART_FX_ACK_ABORTED);
+        return PART_ABORTED;
+    }
+    m->branch->abort_wanted = true;
+    emit(m, PART_FX_DB_PROVE);
+    return PART_PROVING;
+}
+
 /* The first that is told stays: a coordinator never changes its mind. */
 static void note_told(struct part_move *m, enum part_outcome outcome)
 {

@@ -23,6 +23,7 @@ enum part_state part_on_abort_unknown(struct part_move *m);
 enum part_state part_on_abort_executing(struct part_move *m);
 enum part_state part_on_abort_wanted(struct part_move *m);
 enum part_state part_on_abort_aborted(struct part_move *m);
+enum part_state part_on_commit_aborted(struct part_move *m);
 enum part_state part_on_decided(struct part_move *m);
 enum part_state part_on_told_meanwhile(struct part_move *m);
 enum part_state part_on_message_heuristic(struct part_move *m);

@@ -164,6 +164,34 @@ static void test_part_step__one_phase(void **state)
     expect(&refused, ONE_PHASE(ABORT), "ACK_ABORTED", PART_ABORTED);
 }
 
+/* Committed, and its lazy record lost in a crash; then the prepare comes again, and the database is
+ * short of something: abort was told, and the work was there. */
+static void test_part_step__one_phase_refusal_of_what_was_committed_before(void **state)
+{
+    (void)state;
+    struct part_branch b = {0};
+    expect(&b, ONE_PHASE(PREPARE), "DB_PREPARE", PART_EXECUTING);
+    expect(&b, ONE_PHASE(ABORT), "DB_CANCEL", PART_EXECUTING);
+    expect(&b, PLAIN(DB_REFUSED), "DB_PROVE", PART_PROVING);
+    expect(&b, PLAIN(DB_RETRY), "ARM_TIMER", PART_PROVING);
+    expect(&b, PLAIN(TIMER), "DB_PROVE", PART_PROVING);
+    expect(&b, PLAIN(DB_PROOF), "VOTE_COMMITTED ACK_COMMITTED LOG_COMMITTED ENDED", PART_COMMITTED);
+}
+
+/* The same in two phases, the coordinator not having heard of the commit: a hazard was shown where
+ * there was none. */
+static void test_part_step__commit_after_a_repeated_prepare_was_refused(void **state)
+{
+    (void)state;
+    struct part_branch b = {0};
+    expect(&b, PLAIN(PREPARE), "DB_PREPARE", PART_EXECUTING);
+    expect(&b, PLAIN(DB_REFUSED), "VOTE_NO ENDED", PART_ABORTED);
+    expect(&b, PLAIN(COMMIT), "DB_PROVE", PART_PROVING);
+    struct part_branch refused = b;
+    expect(&b, PLAIN(DB_PROOF), "ACK_COMMITTED LOG_COMMITTED ENDED", PART_COMMITTED);
+    expect(&refused, PLAIN(DB_NO_PROOF), "ACK_ABORTED ENDED", PART_ABORTED);
+}
+
 static void test_part_step__two_phase_work_is_not_committed_by_itself(void **state)
 {
     (void)state;
@@ -344,6 +372,8 @@ int main(void)
         cmocka_unit_test(test_part_step__late_prepare_meets_the_tombstone),
         cmocka_unit_test(test_part_step__read_only),
         cmocka_unit_test(test_part_step__one_phase),
+        cmocka_unit_test(test_part_step__one_phase_refusal_of_what_was_committed_before),
+        cmocka_unit_test(test_part_step__commit_after_a_repeated_prepare_was_refused),
         cmocka_unit_test(test_part_step__two_phase_work_is_not_committed_by_itself),
         cmocka_unit_test(test_part_step__ghost_of_a_committed_branch),
         cmocka_unit_test(test_part_step__commit_of_an_unknown_branch_takes_proof),
