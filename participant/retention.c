@@ -70,16 +70,21 @@ static bool expired(const struct part_daemon *daemon, uint64_t now_us)
              now_us - first->at_us >= daemon->settings->retention_ms * 1000));
 }
 
-static void forget_branch(struct part_daemon *daemon, const struct tpc_id *gtid)
+/* False: a repeated prepare has brought the branch back. It lives on the proof of its commit, and
+ * expires when it has ended once more. */
+static bool forget_branch(struct part_daemon *daemon, const struct tpc_id *gtid)
 {
     struct branch *branch = part_table_find(daemon, gtid);
     if (branch == NULL) {
-        return;
+        return true;
     }
     branch->expires = false;
-    if (branch->ended) {
-        part_branch_free(branch);
+    branch->logged = true;
+    if (!branch->ended) {
+        return false;
     }
+    part_branch_free(branch);
+    return true;
 }
 
 static void erase_batch(struct part_daemon *daemon)
@@ -93,10 +98,13 @@ static void erase_batch(struct part_daemon *daemon)
     struct tpc_id *copy = part_alloc(ERASE_BATCH_MAX * sizeof *copy);
     size_t count = 0;
     while (count < ERASE_BATCH_MAX && expired(daemon, now_us)) {
-        gtids[count] = copy[count] = daemon->expiries[daemon->expiry_first].gtid;
+        const struct tpc_id gtid = daemon->expiries[daemon->expiry_first].gtid;
         daemon->expiry_first = (daemon->expiry_first + 1) % daemon->expiry_capacity;
         daemon->expiry_count--;
-        forget_branch(daemon, &gtids[count++]);
+        if (forget_branch(daemon, &gtid)) {
+            gtids[count] = copy[count] = gtid;
+            count++;
+        }
     }
     daemon->stats.erased += count;
     daemon->unproved = copy;
