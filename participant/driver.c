@@ -104,6 +104,9 @@ static bool write_log(struct branch *branch, enum part_effect_type effect)
     case PART_FX_FORCE_FORGOTTEN:
         part_force(branch, WAL_PART_FORGOTTEN);
         return true;
+    case PART_FX_FORCE_TOLD:
+        part_force(branch, WAL_PART_COMMITTED);
+        return true;
     case PART_FX_LOG_PREPARED:
         part_log(branch, WAL_PART_PREPARED);
         return true;

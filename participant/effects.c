@@ -17,6 +17,7 @@ static enum part_failpoint force_point(enum wal_kind kind)
     case WAL_PART_ABORTED:
         return PART_FP_ABORTED_FORCE;
     case WAL_PART_HEURISTIC:
+    case WAL_PART_COMMITTED: /* forced of a branch with an outcome of its own alone */
         return PART_FP_HEURISTIC_FORCE;
     default:
         return PART_FP_FORGOTTEN_FORCE;

@@ -26,6 +26,9 @@
  *   FORCE_HEURISTIC  Nothing was done. With the record, recovery does it; without it the branch is
  *                    in doubt as before, and the operator, who got no answer, asks again.
  *   FORCE_FORGOTTEN  Without the record the heuristic outcome is shown again.
+ *   FORCE_TOLD       The commit was not acknowledged, so the coordinator keeps the decision, and
+ * says it again. Once it is acknowledged it may be forgotten there, and who asked then, after a
+ * restart, would hear "abort" by presumption.
  *
  * Lazy records save work and hold no promise: the database has the proof of LOG_COMMITTED and
  * LOG_PREPARED, and without LOG_ABORTED recovery asks, and is told abort. */
@@ -186,6 +189,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TOLD_ABORT]      = ON(told_meanwhile,    TO(HEUR_COMMITTING)),
     [PART_EV_TOLD_UNDECIDED]  = STAY(HEUR_COMMITTING),
     [PART_EV_OPERATOR_COMMIT] = ON(operator_again,    TO(HEUR_COMMITTING)),
+    [PART_EV_LOG_COMMITTED]   = ON(log_told,          TO(HEUR_COMMITTING)),
     [PART_EV_LOG_HEUR_ABORT]  = ON(log_heuristic,     TO(HEUR_ABORTING)), /* it did not apply */
     [PART_EV_LOG_FORGOTTEN]   = ON(log_forgotten,     TO(COMMITTED)),
     [PART_EV_RESTARTED]       = ON(restarted,         TO(HEUR_COMMITTING)),
@@ -194,8 +198,8 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(HEUR_COMMIT)),
     [PART_EV_COMMIT]          = ON(message_heuristic, TO(HEUR_COMMIT)),
     [PART_EV_ABORT]           = ON(message_heuristic, TO(HEUR_COMMIT)),
-    [PART_EV_FORCED]          = ON(forgotten,         TO(COMMITTED)),
-    [PART_EV_FORCE_FAILED]    = ON(forget_failed,     TO(HEUR_COMMIT)),
+    [PART_EV_FORCED]          = ON(recorded,          TO(HEUR_COMMIT) | TO(COMMITTED)),
+    [PART_EV_FORCE_FAILED]    = ON(record_failed,     TO(HEUR_COMMIT)),
     [PART_EV_TIMER]           = ON(timer_ask,         TO(HEUR_COMMIT)),
     [PART_EV_TOLD_COMMIT]     = ON(told_heuristic,    TO(HEUR_COMMIT)),
     [PART_EV_TOLD_ABORT]      = ON(told_heuristic,    TO(HEUR_COMMIT)),
@@ -215,6 +219,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TOLD_ABORT]      = ON(told_meanwhile,    TO(HEUR_ABORTING)),
     [PART_EV_TOLD_UNDECIDED]  = STAY(HEUR_ABORTING),
     [PART_EV_OPERATOR_ABORT]  = ON(operator_again,    TO(HEUR_ABORTING)),
+    [PART_EV_LOG_COMMITTED]   = ON(log_told,          TO(HEUR_ABORTING)),
     [PART_EV_LOG_FORGOTTEN]   = ON(log_forgotten,     TO(ABORTED)),
     [PART_EV_RESTARTED]       = ON(restarted,         TO(HEUR_ABORTING)),
 },
@@ -222,8 +227,8 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(HEUR_ABORT)),
     [PART_EV_COMMIT]          = ON(message_heuristic, TO(HEUR_ABORT)),
     [PART_EV_ABORT]           = ON(message_heuristic, TO(HEUR_ABORT)),
-    [PART_EV_FORCED]          = ON(forgotten,         TO(ABORTED)),
-    [PART_EV_FORCE_FAILED]    = ON(forget_failed,     TO(HEUR_ABORT)),
+    [PART_EV_FORCED]          = ON(recorded,          TO(HEUR_ABORT) | TO(ABORTED)),
+    [PART_EV_FORCE_FAILED]    = ON(record_failed,     TO(HEUR_ABORT)),
     [PART_EV_TIMER]           = ON(timer_ask,         TO(HEUR_ABORT)),
     [PART_EV_TOLD_COMMIT]     = ON(told_heuristic,    TO(HEUR_ABORT)),
     [PART_EV_TOLD_ABORT]      = ON(told_heuristic,    TO(HEUR_ABORT)),
@@ -247,10 +252,12 @@ static void check(const struct part_branch *branch)
         break;
     case PART_HEUR_COMMITTING:
     case PART_HEUR_COMMIT:
+        TPC_ASSERT(!branch->told_logged || branch->told == PART_COMMIT);
         TPC_ASSERT(branch->voted_yes && branch->heuristic == PART_COMMIT);
         break;
     case PART_HEUR_ABORTING:
     case PART_HEUR_ABORT:
+        TPC_ASSERT(!branch->told_logged || branch->told == PART_COMMIT);
         TPC_ASSERT(branch->voted_yes && branch->heuristic == PART_ABORT);
         break;
     case PART_EXECUTING:

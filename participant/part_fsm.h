@@ -80,6 +80,7 @@ enum part_event_type {
     X(FORCE_ABORTED)   /* one-phase tombstone */                                                   \
     X(FORCE_HEURISTIC) /* outcome in part_branch.heuristic */                                      \
     X(FORCE_FORGOTTEN) /* */                                                                       \
+    X(FORCE_TOLD)      /* of a branch with an outcome of its own: commit was decided */            \
     X(LOG_PREPARED)    /* lazily: the database holds the branch */                                 \
     X(LOG_COMMITTED)   /* lazily */                                                                \
     X(LOG_ABORTED)     /* lazily */                                                                \
@@ -118,8 +119,9 @@ struct part_branch {
     bool logged;        /* a prepared record is in the log, or on its way into it */
     bool prepare_waits; /* PROVING, TOMBSTONING: a prepare waits for what comes out */
     bool retrying;      /* the database said "not now": the next TIMER tries again */
-    bool forgetting;    /* HEUR_COMMIT, HEUR_ABORT: the forgotten record is being forced */
-    uint8_t reserved;
+    bool forgetting;    /* HEUR_COMMIT, HEUR_ABORT: the forgotten record is to be forced */
+    bool telling;       /* the same: that commit was decided is being forced */
+    bool told_logged;   /* that commit was decided is in the log */
 };
 
 struct part_event {

@@ -148,12 +148,23 @@ enum part_state part_on_told_meanwhile(struct part_move *m)
     return m->branch->state;
 }
 
-/* Too late: the answer is what has been done, whatever was decided. */
+/* The answer is what has been done, whatever was decided. But a commit that is acknowledged may be
+ * forgotten by the coordinator, so it is recorded here first. */
+static void acknowledge_heuristic(struct part_move *m)
+{
+    if (m->branch->told != PART_COMMIT || m->branch->told_logged) {
+        emit(m, m->branch->heuristic == PART_COMMIT ? PART_FX_ACK_COMMITTED : PART_FX_ACK_ABORTED);
+    } else if (!m->branch->telling && !m->branch->forgetting) {
+        m->branch->telling = true;
+        emit(m, PART_FX_FORCE_TOLD);
+    }
+}
+
 enum part_state part_on_message_heuristic(struct part_move *m)
 {
     note_told(m, outcome_of(m));
     emit(m, PART_FX_CANCEL_TIMER);
-    emit(m, m->branch->state == PART_HEUR_COMMIT ? PART_FX_ACK_COMMITTED : PART_FX_ACK_ABORTED);
+    acknowledge_heuristic(m);
     return m->branch->state;
 }
 
@@ -423,7 +434,7 @@ enum part_state part_on_heuristic_done(struct part_move *m)
 {
     m->branch->retrying = false;
     emit(m, PART_FX_OPERATOR_DONE);
-    emit(m, m->ev->type == PART_EV_DB_COMMITTED ? PART_FX_ACK_COMMITTED : PART_FX_ACK_ABORTED);
+    acknowledge_heuristic(m);
     if (m->branch->told == PART_NO_OUTCOME) {
         /* Was it right? */
         emit(m, PART_FX_ASK);
@@ -436,26 +447,46 @@ enum part_state part_on_forget(struct part_move *m)
 {
     if (!m->branch->forgetting) {
         m->branch->forgetting = true;
+        if (!m->branch->telling) {
+            emit(m, PART_FX_FORCE_FORGOTTEN);
+        }
+    }
+    return m->branch->state;
+}
+
+static enum part_state told_recorded(struct part_move *m)
+{
+    m->branch->telling = false;
+    m->branch->told_logged = true;
+    acknowledge_heuristic(m);
+    if (m->branch->forgetting) {
         emit(m, PART_FX_FORCE_FORGOTTEN);
     }
     return m->branch->state;
 }
 
-enum part_state part_on_forgotten(struct part_move *m)
+/* Forgotten; or told, which was under way before. */
+enum part_state part_on_recorded(struct part_move *m)
 {
+    if (m->branch->telling) {
+        return told_recorded(m);
+    }
     if (!m->branch->forgetting) {
         return PART_REFUSED;
     }
+    bool commit = m->branch->heuristic == PART_COMMIT;
     m->branch->forgetting = false;
     emit(m, PART_FX_CANCEL_TIMER);
     emit(m, PART_FX_OPERATOR_DONE);
+    emit(m, commit ? PART_FX_ACK_COMMITTED : PART_FX_ACK_ABORTED); /* who came meanwhile */
     emit(m, PART_FX_ENDED);
-    return m->branch->state == PART_HEUR_COMMIT ? PART_COMMITTED : PART_ABORTED;
+    return commit ? PART_COMMITTED : PART_ABORTED;
 }
 
-enum part_state part_on_forget_failed(struct part_move *m)
+enum part_state part_on_record_failed(struct part_move *m)
 {
-    return m->branch->forgetting ? part_on_force_failed(m) : PART_REFUSED;
+    bool any = m->branch->forgetting || m->branch->telling;
+    return any ? part_on_force_failed(m) : PART_REFUSED;
 }
 
 /* ---- Recovery ---- */
@@ -487,6 +518,14 @@ enum part_state part_on_log_heuristic(struct part_move *m)
     return commit ? PART_HEUR_COMMITTING : PART_HEUR_ABORTING;
 }
 
+/* Of a branch with an outcome of its own this record says what was decided. */
+enum part_state part_on_log_told(struct part_move *m)
+{
+    note_told(m, PART_COMMIT);
+    m->branch->told_logged = true;
+    return m->branch->state;
+}
+
 enum part_state part_on_log_forgotten(struct part_move *m)
 {
     return m->branch->heuristic == PART_COMMIT ? PART_COMMITTED : PART_ABORTED;
@@ -500,7 +539,7 @@ enum part_state part_on_restarted(struct part_move *m)
         emit(m, PART_FX_DB_ABORT);
     } else if (m->branch->state == PART_COMMITTED || m->branch->state == PART_ABORTED) {
         emit(m, PART_FX_ENDED);
-    } else {
+    } else if (m->branch->told == PART_NO_OUTCOME) {
         emit(m, PART_FX_ASK);
         emit(m, PART_FX_ARM_TIMER);
     }

@@ -50,12 +50,13 @@ enum part_state part_on_operator_again(struct part_move *m);
 enum part_state part_on_heuristic_forced(struct part_move *m);
 enum part_state part_on_heuristic_done(struct part_move *m);
 enum part_state part_on_forget(struct part_move *m);
-enum part_state part_on_forgotten(struct part_move *m);
-enum part_state part_on_forget_failed(struct part_move *m);
+enum part_state part_on_recorded(struct part_move *m);
+enum part_state part_on_record_failed(struct part_move *m);
 enum part_state part_on_log_prepared(struct part_move *m);
 enum part_state part_on_log_committed(struct part_move *m);
 enum part_state part_on_log_aborted(struct part_move *m);
 enum part_state part_on_log_heuristic(struct part_move *m);
+enum part_state part_on_log_told(struct part_move *m);
 enum part_state part_on_log_forgotten(struct part_move *m);
 enum part_state part_on_restarted(struct part_move *m);
 

@@ -30,7 +30,8 @@ enum wal_kind {
     WAL_COORD_NO_MEMBER = 5, /* a participant was taken off the registry; forced */
     /* participant */
     WAL_PART_PREPARED = 16, /* the work can be redone: vote yes; forced (or held by the database) */
-    WAL_PART_COMMITTED = 17,   /* the database holds it; lazy, the database has the proof */
+    WAL_PART_COMMITTED = 17,   /* the database holds it; lazy, the database has the proof. After
+                                  HEURISTIC: commit was decided; forced */
     WAL_PART_ABORTED = 18,     /* after PREPARED, or a one-phase tombstone (forced) */
     WAL_PART_HEURISTIC = 19,   /* an operator decides: before it is acted on; forced */
     WAL_PART_FORGOTTEN = 20,   /* a heuristic outcome was forgotten by name; forced */

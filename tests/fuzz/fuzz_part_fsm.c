@@ -130,6 +130,9 @@ static void carry_out(struct world *w, enum part_effect_type type)
     case PART_FX_FORCE_HEURISTIC:
         begin_force(w, WAL_PART_HEURISTIC);
         break;
+    case PART_FX_FORCE_TOLD:
+        begin_force(w, WAL_PART_COMMITTED);
+        break;
     case PART_FX_FORCE_FORGOTTEN:
         begin_force(w, WAL_PART_FORGOTTEN);
         break;

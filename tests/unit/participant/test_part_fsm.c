@@ -279,7 +279,7 @@ static void test_part_step__operator_commits(void **state)
     expect_refused(&b, PLAIN(FORCED));
     expect(&b, PLAIN(FORGET), "FORCE_FORGOTTEN", PART_HEUR_COMMIT);
     expect(&b, PLAIN(FORGET), "", PART_HEUR_COMMIT);
-    expect(&b, PLAIN(FORCED), "CANCEL_TIMER OPERATOR_DONE ENDED", PART_COMMITTED);
+    expect(&b, PLAIN(FORCED), "CANCEL_TIMER OPERATOR_DONE ACK_COMMITTED ENDED", PART_COMMITTED);
     expect(&b, PLAIN(TOLD_ABORT), "", PART_COMMITTED); /* late */
 }
 
@@ -290,13 +290,45 @@ static void test_part_step__operator_aborts_and_the_decision_comes_meanwhile(voi
     expect(&b, PLAIN(OPERATOR_ABORT), "CANCEL_TIMER FORCE_HEURISTIC", PART_RESOLVING);
     expect(&b, PLAIN(COMMIT), "", PART_RESOLVING);
     expect(&b, PLAIN(FORCED), "DB_ABORT", PART_HEUR_ABORTING);
-    expect(&b, PLAIN(DB_ABORTED), "OPERATOR_DONE ACK_ABORTED", PART_HEUR_ABORT);
+    expect(&b, PLAIN(DB_ABORTED), "OPERATOR_DONE FORCE_TOLD", PART_HEUR_ABORT);
+    expect(&b, PLAIN(FORCED), "ACK_ABORTED", PART_HEUR_ABORT);
     assert_true(part_is_hazard(&b));
     expect(&b, PLAIN(PREPARE), "VOTE_NO", PART_HEUR_ABORT);
     expect(&b, PLAIN(OPERATOR_ABORT), "OPERATOR_DONE", PART_HEUR_ABORT);
     expect(&b, PLAIN(FORGET), "FORCE_FORGOTTEN", PART_HEUR_ABORT);
     expect(&b, PLAIN(FORCE_FAILED), "HALT", PART_HEUR_ABORT);
-    expect(&b, PLAIN(FORCED), "CANCEL_TIMER OPERATOR_DONE ENDED", PART_ABORTED);
+    expect(&b, PLAIN(FORCED), "CANCEL_TIMER OPERATOR_DONE ACK_ABORTED ENDED", PART_ABORTED);
+}
+
+/* It was acknowledged, the coordinator forgot it in time, the agent was started again, asked, and
+ * heard "abort": a hazard was shown where there was none. */
+static void
+test_part_step__decision_is_recorded_before_an_outcome_by_hand_is_acknowledged(void **state)
+{
+    (void)state;
+    struct part_branch b = prepared();
+    expect(&b, PLAIN(OPERATOR_COMMIT), "CANCEL_TIMER FORCE_HEURISTIC", PART_RESOLVING);
+    expect(&b, PLAIN(FORCED), "DB_COMMIT", PART_HEUR_COMMITTING);
+    expect(&b, PLAIN(DB_COMMITTED), "OPERATOR_DONE ACK_COMMITTED ASK ARM_TIMER", PART_HEUR_COMMIT);
+    expect(&b, PLAIN(COMMIT), "CANCEL_TIMER FORCE_TOLD", PART_HEUR_COMMIT);
+    expect(&b, PLAIN(COMMIT), "CANCEL_TIMER", PART_HEUR_COMMIT);
+    struct part_branch forgotten = b;
+    expect(&b, PLAIN(FORCED), "ACK_COMMITTED", PART_HEUR_COMMIT);
+    expect(&b, PLAIN(COMMIT), "CANCEL_TIMER ACK_COMMITTED", PART_HEUR_COMMIT);
+    expect(&forgotten, PLAIN(FORGET), "", PART_HEUR_COMMIT);
+    struct part_branch failed = forgotten;
+    expect(&failed, PLAIN(FORCE_FAILED), "HALT", PART_HEUR_COMMIT);
+    expect(&forgotten, PLAIN(FORCED), "ACK_COMMITTED FORCE_FORGOTTEN", PART_HEUR_COMMIT);
+    expect(&forgotten, PLAIN(FORCED), "CANCEL_TIMER OPERATOR_DONE ACK_COMMITTED ENDED",
+           PART_COMMITTED);
+
+    struct part_branch again = {0};
+    expect(&again, PLAIN(LOG_PREPARED), "", PART_PREPARED);
+    expect(&again, PLAIN(LOG_HEUR_COMMIT), "", PART_HEUR_COMMITTING);
+    expect(&again, PLAIN(LOG_COMMITTED), "", PART_HEUR_COMMITTING);
+    expect(&again, PLAIN(DB_PROOF), "", PART_HEUR_COMMIT);
+    expect(&again, PLAIN(RESTARTED), "", PART_HEUR_COMMIT); /* and does not ask */
+    assert_false(part_is_hazard(&again));
 }
 
 static void test_part_step__change_that_no_longer_applies_is_recorded_first(void **state)
@@ -307,7 +339,8 @@ static void test_part_step__change_that_no_longer_applies_is_recorded_first(void
     expect(&b, PLAIN(DB_CONFLICT), "FORCE_HEURISTIC", PART_RESOLVING);
     assert_false(part_in_doubt(&b));
     expect(&b, PLAIN(FORCED), "DB_ABORT", PART_HEUR_ABORTING);
-    expect(&b, PLAIN(DB_ABORTED), "OPERATOR_DONE ACK_ABORTED", PART_HEUR_ABORT);
+    expect(&b, PLAIN(DB_ABORTED), "OPERATOR_DONE FORCE_TOLD", PART_HEUR_ABORT);
+    expect(&b, PLAIN(FORCED), "ACK_ABORTED", PART_HEUR_ABORT);
     assert_true(part_is_hazard(&b));
 }
 
@@ -381,6 +414,8 @@ int main(void)
         cmocka_unit_test(test_part_step__in_doubt_asks_until_told),
         cmocka_unit_test(test_part_step__operator_commits),
         cmocka_unit_test(test_part_step__operator_aborts_and_the_decision_comes_meanwhile),
+        cmocka_unit_test(
+            test_part_step__decision_is_recorded_before_an_outcome_by_hand_is_acknowledged),
         cmocka_unit_test(test_part_step__change_that_no_longer_applies_is_recorded_first),
         cmocka_unit_test(test_part_step__operator_is_not_kept_while_the_database_is_away),
         cmocka_unit_test(test_part_step__restart),

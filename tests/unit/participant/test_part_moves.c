@@ -89,8 +89,8 @@ static bool can_happen(const struct world *w, const struct part_event *ev)
         return w->recovering && !w->in_database;
     case PART_EV_LOG_FORGOTTEN: /* only what was done is forgotten */
         return w->recovering && w->in_database == (w->branch.heuristic == PART_COMMIT);
-    case PART_EV_LOG_COMMITTED:
-        return w->recovering && w->in_database;
+    case PART_EV_LOG_COMMITTED: /* or what was decided, of a branch with an outcome of its own */
+        return w->recovering && (w->in_database || w->branch.state == PART_HEUR_ABORTING);
     case PART_EV_RESTARTED: /* the proof has been looked for */
         return w->recovering && !(w->in_database && (w->branch.state == PART_PREPARED ||
                                                      w->branch.state == PART_HEUR_COMMITTING));
@@ -168,6 +168,7 @@ static void carry_out(struct world *w, enum part_effect_type type)
     case PART_FX_FORCE_ABORTED:
     case PART_FX_FORCE_HEURISTIC:
     case PART_FX_FORCE_FORGOTTEN:
+    case PART_FX_FORCE_TOLD:
         start_force(w);
         break;
     case PART_FX_VOTE_YES:

@@ -53,6 +53,21 @@ static void test_part_recover_fold__outcome_by_hand_until_forgotten(void **state
     fold(&conflict, WAL_PART_FORGOTTEN, 0, PART_ABORTED);
 }
 
+static void test_part_recover_fold__what_was_decided_meanwhile(void **state)
+{
+    (void)state;
+    struct part_branch b = {0}, aborted = {0};
+    fold(&b, WAL_PART_PREPARED, 0, PART_PREPARED);
+    fold(&b, WAL_PART_HEURISTIC, PART_COMMIT, PART_HEUR_COMMITTING);
+    fold(&b, WAL_PART_COMMITTED, 0, PART_HEUR_COMMITTING);
+    assert_int_equal(b.told, PART_COMMIT);
+    fold(&b, WAL_PART_FORGOTTEN, 0, PART_COMMITTED);
+    fold(&aborted, WAL_PART_PREPARED, 0, PART_PREPARED);
+    fold(&aborted, WAL_PART_HEURISTIC, PART_ABORT, PART_HEUR_ABORTING);
+    fold(&aborted, WAL_PART_COMMITTED, 0, PART_HEUR_ABORTING);
+    assert_true(part_is_hazard(&aborted));
+}
+
 static void test_part_recover_fold__one_phase_leaves_only_its_end(void **state)
 {
     (void)state;
@@ -70,6 +85,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_part_recover_fold__branch_in_doubt_and_its_ends),
         cmocka_unit_test(test_part_recover_fold__outcome_by_hand_until_forgotten),
+        cmocka_unit_test(test_part_recover_fold__what_was_decided_meanwhile),
         cmocka_unit_test(test_part_recover_fold__one_phase_leaves_only_its_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
