@@ -1,0 +1,213 @@
+/* The model checker's command line.
+ *
+ *   model_check [--full] [--only NAME] [--counts FILE [--record]] [--quiet]
+ *     Status 0: every state was seen, nothing is wrong, and there are no fewer states than FILE
+ *     says. --record writes FILE.
+ *   model_check --faults [--full]
+ *     Put each fault of MODEL_MUTANT_LIST into the drivers in turn. Status 0: each was noticed.
+ *   model_check --expect-violation
+ *     Status 0: something is wrong (for variants of the core with a fault in them). */
+#include "tests/model/runs.h"
+#include "tests/model/search.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct options {
+    bool full, record, quiet, faults, expect_violation;
+    const char *only, *counts;
+};
+
+static bool parse(int argc, char **argv, struct options *out)
+{
+    const struct {
+        const char *name;
+        bool *flag;
+        const char **value;
+    } all[] = {
+        {"--full", &out->full, NULL},
+        {"--record", &out->record, NULL},
+        {"--quiet", &out->quiet, NULL},
+        {"--faults", &out->faults, NULL},
+        {"--expect-violation", &out->expect_violation, NULL},
+        {"--only", NULL, &out->only},
+        {"--counts", NULL, &out->counts},
+    };
+    for (int i = 1; i < argc; i++) {
+        size_t k = 0;
+        while (k < sizeof all / sizeof all[0] && strcmp(argv[i], all[k].name) != 0) {
+            k++;
+        }
+        if (k == sizeof all / sizeof all[0] || (all[k].value != NULL && i + 1 == argc)) {
+            return false;
+        }
+        if (all[k].flag != NULL) {
+            *all[k].flag = true;
+        } else {
+            *all[k].value = argv[++i];
+        }
+    }
+    return true;
+}
+
+static bool is_wanted(const struct options *options, const struct run *run)
+{
+    return options->only != NULL ? strcmp(options->only, run->config.name) == 0
+                                 : !run->full || options->full;
+}
+
+/* ---- How many states there were before: a drop means that something is no longer looked at ----
+ */
+
+struct counts {
+    struct {
+        char name[32];
+        unsigned long long states;
+    } lines[32];
+    size_t count;
+};
+
+static void read_counts(const char *path, struct counts *out)
+{
+    FILE *file = fopen(path, "r");
+    while (file != NULL && out->count < 32 &&
+           fscanf(file, "%31s %llu\n", out->lines[out->count].name,
+                  &out->lines[out->count].states) == 2) {
+        out->count++;
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+}
+
+static unsigned long long *count_of(struct counts *counts, const char *name)
+{
+    for (size_t i = 0; i < counts->count; i++) {
+        if (strcmp(counts->lines[i].name, name) == 0) {
+            return &counts->lines[i].states;
+        }
+    }
+    if (counts->count == 32) {
+        return NULL;
+    }
+    (void)snprintf(counts->lines[counts->count].name, sizeof counts->lines[0].name, "%s", name);
+    return &counts->lines[counts->count++].states;
+}
+
+static bool write_counts(const char *path, const struct counts *counts)
+{
+    FILE *file = fopen(path, "w");
+    for (size_t i = 0; file != NULL && i < counts->count; i++) {
+        fprintf(file, "%s %llu\n", counts->lines[i].name, counts->lines[i].states);
+    }
+    return file != NULL && fclose(file) == 0;
+}
+
+static bool has_dropped(const struct options *options, struct counts *counts, const char *name,
+                        uint64_t states)
+{
+    unsigned long long *before = count_of(counts, name);
+    if (before == NULL) {
+        return false;
+    }
+    if (options->record) {
+        *before = states;
+    } else if (states < *before) {
+        printf("model %s: FAILED: only %llu states, and there were %llu. If that is meant, record "
+               "it: ./run model --record\n",
+               name, (unsigned long long)states, *before);
+        return true;
+    }
+    return false;
+}
+
+/* ---- What can be asked for ---- */
+
+static bool search_all(const struct options *options)
+{
+    struct counts counts = {.count = 0};
+    bool good = true;
+    if (options->counts != NULL) {
+        read_counts(options->counts, &counts);
+    }
+    for (size_t i = 0; i < model_run_count; i++) {
+        const struct run *run = &model_runs[i];
+        if (!is_wanted(options, run)) {
+            continue;
+        }
+        struct search_result result =
+            search_run(&run->config, run->states_max, stdout, options->quiet);
+        printf("model %s: %llu states, %llu moves, depth %u, %.1f s, %.0f MiB: %s\n",
+               run->config.name, (unsigned long long)result.states,
+               (unsigned long long)result.moves, result.depth, result.seconds, result.mebibytes,
+               result.complete ? "all seen, nothing is wrong" : "FAILED");
+        (void)fflush(stdout);
+        good &= result.complete;
+        if (result.complete && options->counts != NULL) {
+            good &= !has_dropped(options, &counts, run->config.name, result.states);
+        }
+        if (!good && options->expect_violation) {
+            break;
+        }
+    }
+    if (good && options->record && options->counts != NULL) {
+        good = write_counts(options->counts, &counts);
+    }
+    return good;
+}
+
+static bool is_noticed(const struct options *options, enum model_mutant fault, const char *name)
+{
+    for (size_t i = 0; i < model_run_count; i++) {
+        struct run run = model_runs[i];
+        if (!is_wanted(options, &run)) {
+            continue;
+        }
+        run.config.env_mutant = fault;
+        struct search_result result = search_run(&run.config, run.states_max, stdout, true);
+        if (!result.complete) {
+            printf("model fault %s: noticed after %llu states\n", name,
+                   (unsigned long long)result.states);
+            return true;
+        }
+    }
+    printf("model fault %s: NOT NOTICED\n", name);
+    return false;
+}
+
+/* It takes a second transaction to force the log after the first one's records are erased. */
+static bool needs_full(enum model_mutant fault)
+{
+    return fault == MUTANT_FORCED_ALONE;
+}
+
+static bool try_faults(const struct options *options)
+{
+    static const char *const names[] = {
+#define MODEL_MUTANT_NAME(name) #name,
+        MODEL_MUTANT_LIST(MODEL_MUTANT_NAME)
+#undef MODEL_MUTANT_NAME
+    };
+    bool good = true;
+    for (unsigned fault = MUTANT_NONE + 1; fault < MUTANT_COUNT; fault++) {
+        if (options->full || !needs_full((enum model_mutant)fault)) {
+            good &= is_noticed(options, (enum model_mutant)fault, names[fault]);
+            (void)fflush(stdout);
+        }
+    }
+    return good;
+}
+
+int main(int argc, char **argv)
+{
+    struct options options = {0};
+    if (!parse(argc, argv, &options)) {
+        fprintf(stderr,
+                "usage: %s [--full] [--only NAME] [--counts FILE [--record]] [--quiet]\n"
+                "       %s --faults | --expect-violation\n",
+                argv[0], argv[0]);
+        return 2;
+    }
+    bool good = options.faults ? try_faults(&options) : search_all(&options);
+    return good != options.expect_violation ? 0 : 1;
+}

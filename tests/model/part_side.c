@@ -1,0 +1,688 @@
+/* A participant's driver and its database, as far as they bear on what may happen. */
+#include "tests/model/wlog.h"
+
+#include "base/tpc_assert.h"
+#include "participant/part_record.h"
+
+#include <string.h>
+
+/* ---- The state machine's struct, packed ---- */
+
+enum {
+    BIT_ONE_PHASE = 1,
+    BIT_ABORT_WANTED = 2,
+    BIT_DURABLE_ABORT = 4,
+    BIT_VOTED_YES = 8,
+    BIT_LOGGED = 16,
+    BIT_PREPARE_WAITS = 32,
+    BIT_RETRYING = 64,
+    BIT_FORGETTING = 128,
+    OUTCOME_TELLING = 16, /* in seat.outcomes, above heuristic and told */
+    OUTCOME_LOGGED = 32,
+};
+
+void model_part_unpack(const struct seat *seat, bool one_phase, struct part_branch *out)
+{
+    (void)one_phase;
+    *out = (struct part_branch){
+        .state = seat->state,
+        .one_phase = (seat->bits & BIT_ONE_PHASE) != 0,
+        .abort_wanted = (seat->bits & BIT_ABORT_WANTED) != 0,
+        .durable_abort = (seat->bits & BIT_DURABLE_ABORT) != 0,
+        .heuristic = seat->outcomes & 3,
+        .told = seat->outcomes >> 2 & 3,
+        .telling = (seat->outcomes & OUTCOME_TELLING) != 0,
+        .told_logged = (seat->outcomes & OUTCOME_LOGGED) != 0,
+        .voted_yes = (seat->bits & BIT_VOTED_YES) != 0,
+        .logged = (seat->bits & BIT_LOGGED) != 0,
+        .prepare_waits = (seat->bits & BIT_PREPARE_WAITS) != 0,
+        .retrying = (seat->bits & BIT_RETRYING) != 0,
+        .forgetting = (seat->bits & BIT_FORGETTING) != 0,
+    };
+}
+
+static void pack(struct seat *seat, const struct part_branch *branch)
+{
+    seat->state = branch->state;
+    seat->outcomes =
+        (uint8_t)(branch->heuristic | branch->told << 2 | (branch->telling ? OUTCOME_TELLING : 0) |
+                  (branch->told_logged ? OUTCOME_LOGGED : 0));
+    seat->bits =
+        (uint8_t)((branch->one_phase ? BIT_ONE_PHASE : 0) |
+                  (branch->abort_wanted ? BIT_ABORT_WANTED : 0) |
+                  (branch->durable_abort ? BIT_DURABLE_ABORT : 0) |
+                  (branch->voted_yes ? BIT_VOTED_YES : 0) | (branch->logged ? BIT_LOGGED : 0) |
+                  (branch->prepare_waits ? BIT_PREPARE_WAITS : 0) |
+                  (branch->retrying ? BIT_RETRYING : 0) |
+                  (branch->forgetting ? BIT_FORGETTING : 0));
+    seat->past |= part_is_hazard(branch) ? PAST_SHOWN : 0;
+    /* What the machine keeps and the model does not would be lost between two events. */
+    struct part_branch again;
+    model_part_unpack(seat, false, &again);
+    TPC_ASSERT(memcmp(&again, branch, sizeof again) == 0);
+}
+
+/* ---- A branch at its place ---- */
+
+struct place {
+    const struct model_config *config;
+    struct world *world;
+    unsigned part, txn;
+    struct side *side;
+    struct seat *seat;
+    struct wlog log;
+};
+
+static struct place place_of(const struct model_config *config, struct world *world, unsigned part,
+                             unsigned txn)
+{
+    struct side *side = &world->sides[part];
+    return (struct place){.config = config,
+                          .world = world,
+                          .part = part,
+                          .txn = txn,
+                          .side = side,
+                          .seat = &side->seats[txn],
+                          .log = wlog_of_part(world, part)};
+}
+
+/* branch.c, part_branch_free. The ring of those to be erased, and what is to be done about the
+ * proof, are not the branch's. */
+static void free_branch(struct seat *seat)
+{
+    if ((seat->p_flags & (P_VOTES | P_ACKS)) != 0) {
+        model_blame("a branch is dropped while messages wait for its answer");
+    }
+    seat->state = seat->outcomes = seat->bits = 0;
+    seat->p_flags &= P_EXPIRES;
+    seat->job &= JOB_UNPROVED | JOB_FORGETTING;
+}
+
+/* ---- Effects ---- */
+
+static void say(struct place *p, unsigned waits, unsigned what)
+{
+    if ((p->seat->p_flags & waits) != 0) {
+        p->seat->p_flags &= (uint8_t)~waits;
+        p->seat->from_part[model_log_id(p->side) - 1] |= (uint8_t)what;
+        if (what == SAID_YES && !wlog_has(&p->log, REC_PREPARED, p->txn, true) &&
+            (p->seat->db & DB_APPLIED) == 0) {
+            model_blame("yes is said before the work is durable");
+        }
+    }
+}
+
+static void start_job(struct place *p, unsigned kind)
+{
+    if ((p->seat->job & JOB_KIND) != JOB_NONE) {
+        model_blame("a participant's database is given two jobs of one branch at a time");
+    }
+    p->seat->job &= (uint8_t) ~(JOB_KIND | JOB_CANCELLED);
+    p->seat->job |= (uint8_t)kind;
+}
+
+static void log_record(struct place *p, unsigned record)
+{
+    /* The same again says nothing new. */
+    if (record != REC_COMMITTED || !wlog_has(&p->log, REC_COMMITTED, p->txn, false)) {
+        wlog_append(&p->log, record | p->txn * REC_TXN);
+    }
+    p->seat->p_flags |= P_LOGGED;
+}
+
+static void force(struct place *p, unsigned kind)
+{
+    if (wlog_is_waited_for(&p->log, p->txn)) {
+        model_blame("a participant forces two records of one branch at a time");
+    }
+    log_record(p, kind | REC_FORCED);
+}
+
+static bool carry_out_answer(struct place *p, enum part_effect_type effect)
+{
+    switch ((int)effect) {
+    case PART_FX_VOTE_YES:
+        say(p, P_VOTES, SAID_YES);
+        return true;
+    case PART_FX_VOTE_NO:
+        say(p, P_VOTES, SAID_NO);
+        return true;
+    case PART_FX_VOTE_READ_ONLY:
+        say(p, P_VOTES, SAID_READ_ONLY);
+        return true;
+    case PART_FX_VOTE_COMMITTED:
+        say(p, P_VOTES, SAID_DONE);
+        return true;
+    case PART_FX_ACK_COMMITTED:
+        say(p, P_ACKS, SAID_COMMITTED);
+        return true;
+    case PART_FX_ACK_ABORTED:
+        say(p, P_ACKS, SAID_ABORTED);
+        return true;
+    case PART_FX_ACK_UNKNOWN:
+        say(p, P_ACKS, SAID_UNKNOWN);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool carry_out_work(struct place *p, enum part_effect_type effect)
+{
+    switch ((int)effect) {
+    case PART_FX_DB_PREPARE:
+        start_job(p, JOB_PREPARE);
+        return true;
+    case PART_FX_DB_CANCEL:
+        p->seat->job |= JOB_CANCELLED;
+        return true;
+    case PART_FX_DB_COMMIT:
+        start_job(p, JOB_COMMIT);
+        return true;
+    case PART_FX_DB_ABORT:
+        start_job(p, JOB_ABORT);
+        return true;
+    case PART_FX_DB_PROVE:
+        start_job(p, JOB_PROVE);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool carry_out_record(struct place *p, enum part_effect_type effect)
+{
+    struct part_branch branch;
+    switch ((int)effect) {
+    case PART_FX_FORCE_PREPARED:
+        force(p, REC_PREPARED);
+        return true;
+    case PART_FX_FORCE_ABORTED:
+        force(p, REC_ABORTED);
+        return true;
+    case PART_FX_FORCE_HEURISTIC:
+        model_part_unpack(p->seat, false, &branch);
+        force(p, branch.heuristic == PART_COMMIT ? REC_HEUR_COMMIT : REC_HEUR_ABORT);
+        return true;
+    case PART_FX_FORCE_FORGOTTEN:
+        force(p, REC_FORGOTTEN);
+        return true;
+    case PART_FX_FORCE_TOLD:
+        force(p, REC_COMMITTED);
+        return true;
+    case PART_FX_LOG_PREPARED:
+        log_record(p, REC_PREPARED);
+        return true;
+    case PART_FX_LOG_COMMITTED:
+        log_record(p, REC_COMMITTED);
+        return true;
+    case PART_FX_LOG_ABORTED:
+        log_record(p, REC_ABORTED);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static void carry_out(struct place *p, enum part_effect_type effect)
+{
+    if (carry_out_answer(p, effect) || carry_out_work(p, effect) || carry_out_record(p, effect)) {
+        return;
+    }
+    switch ((int)effect) {
+    case PART_FX_ASK:
+        p->seat->p_flags |= P_ASKING;
+        break;
+    case PART_FX_ARM_TIMER:
+        if (p->config->env_mutant != MUTANT_ASK_TIMER_NOT_ARMED) {
+            p->seat->p_flags |= P_TIMER;
+        }
+        break;
+    case PART_FX_CANCEL_TIMER:
+        p->seat->p_flags &= (uint8_t)~P_TIMER;
+        break;
+    case PART_FX_ENDED:
+    case PART_FX_OPERATOR_DONE:
+        break;
+    case PART_FX_HALT:
+        model_blame("a participant halts without a failed force");
+        break;
+    default:
+        TPC_ASSERT(!"an effect");
+    }
+}
+
+/* ---- Events: driver.c ---- */
+
+/* retention.c, part_retain. */
+static void retain(struct place *p)
+{
+    if ((p->seat->job & JOB_KIND) != JOB_NONE || wlog_is_waited_for(&p->log, p->txn)) {
+        model_blame("a branch has ended while its database or log is at work for it");
+    }
+    if ((p->seat->job & JOB_HELD) != 0) {
+        model_blame("a branch has ended and holds its locks");
+    }
+    p->seat->p_flags &= (uint8_t) ~(P_TIMER | P_ASKING);
+    p->seat->p_flags |= P_ENDED;
+    p->seat->p_flags |= (p->seat->p_flags & P_LOGGED) != 0 ? P_EXPIRES : 0;
+}
+
+static void log_move(const struct place *p, enum part_state from, enum part_event_type cause)
+{
+    if (model_story() != NULL && p->seat->state != from) {
+        fprintf(model_story(), "    evt=branch.move gtid=T%u agent=%c from=%s to=%s cause=%s\n",
+                p->txn + 1, model_name(p->part), part_state_name(from),
+                part_state_name((enum part_state)p->seat->state), part_event_name(cause));
+    }
+}
+
+static bool event(struct place *p, struct part_event ev)
+{
+    struct part_branch branch;
+    struct part_effects effects;
+    enum part_state from = (enum part_state)p->seat->state;
+    model_part_unpack(p->seat, p->config->one_phase, &branch);
+    if (part_step(&branch, &ev, &effects) != TPC_OK) {
+        return false;
+    }
+    pack(p->seat, &branch);
+    log_move(p, from, ev.type);
+    bool has_ended = false;
+    for (unsigned i = 0; i < effects.count; i++) {
+        carry_out(p, effects.items[i]);
+        has_ended |= effects.items[i] == PART_FX_ENDED;
+    }
+    if (p->seat->state == PART_NONE) {
+        free_branch(p->seat);
+    } else if (has_ended) {
+        retain(p);
+    } else if (p->seat->state == PART_TOMBSTONING || p->seat->state == PART_PROVING) {
+        p->seat->p_flags &= (uint8_t)~P_ENDED;
+    }
+    return true;
+}
+
+static void event_sure(struct place *p, enum part_event_type type)
+{
+    if (!event(p, (struct part_event){.type = type})) {
+        model_blame("%s cannot happen to a branch that is %s", part_event_name(type),
+                    part_state_name((enum part_state)p->seat->state));
+    }
+}
+
+bool model_part_allows(const struct world *world, unsigned part, unsigned txn,
+                       enum part_event_type type)
+{
+    struct part_branch branch;
+    struct part_effects effects;
+    model_part_unpack(&world->sides[part].seats[txn], false, &branch);
+    return part_step(&branch, &(struct part_event){.type = type}, &effects) == TPC_OK;
+}
+
+/* ---- Messages ---- */
+
+static void deliver(struct place *p, unsigned said)
+{
+    enum part_event_type type = said == SAID_PREPARE  ? PART_EV_PREPARE
+                                : said == SAID_COMMIT ? PART_EV_COMMIT
+                                                      : PART_EV_ABORT;
+    uint8_t waits = said == SAID_PREPARE ? P_VOTES : P_ACKS;
+    uint8_t before = p->seat->p_flags;
+    p->seat->p_flags |= P_KNOWN | waits;
+    if (!event(p, (struct part_event){.type = type, .one_phase = p->config->one_phase})) {
+        /* The answer is "not allowed in this state", which is as good as none. */
+        p->seat->p_flags = before | P_KNOWN;
+        if (model_story() != NULL) {
+            fprintf(model_story(), "    evt=message.refused gtid=T%u agent=%c state=%s\n",
+                    p->txn + 1, model_name(p->part),
+                    part_state_name((enum part_state)p->seat->state));
+        }
+    }
+}
+
+static void ask(struct place *p)
+{
+    static const enum part_event_type types[] = {[COORD_UNDECIDED] = PART_EV_TOLD_UNDECIDED,
+                                                 [COORD_COMMIT] = PART_EV_TOLD_COMMIT,
+                                                 [COORD_ABORT] = PART_EV_TOLD_ABORT};
+    p->seat->p_flags &= (uint8_t)~P_ASKING;
+    enum coord_outcome outcome = model_inquiry(p->config, p->world, p->txn, p->part);
+    if (model_story() != NULL) {
+        fprintf(model_story(), "    evt=inquiry.answered gtid=T%u agent=%c outcome=%s\n",
+                p->txn + 1, model_name(p->part),
+                part_event_name(types[outcome]) + sizeof "TOLD_" - 1);
+    }
+    if (!event(p, (struct part_event){.type = types[outcome]}) &&
+        (p->side->flags & SIDE_SECOND_LOG) == 0) {
+        model_blame("the coordinator says %s to a branch that is %s",
+                    part_event_name(types[outcome]),
+                    part_state_name((enum part_state)p->seat->state));
+    }
+}
+
+/* ---- The database ---- */
+
+/* The work becomes visible, once, with its proof in the same file. */
+static void take_effect(struct place *p)
+{
+    struct part_branch branch;
+    const struct ctxn *txn = &p->world->txns[p->txn];
+    model_part_unpack(p->seat, p->config->one_phase, &branch);
+    if ((p->seat->db & DB_APPLIED) != 0) {
+        model_blame("the work of a branch is applied a second time");
+    }
+    p->seat->db |= DB_APPLIED;
+    p->seat->db |= p->config->env_mutant != MUTANT_NO_MARKER ? DB_MARKER : 0;
+    if (branch.heuristic != PART_NO_OUTCOME || p->config->one_phase) {
+        return;
+    }
+    if ((txn->past & PAST_DURABLE) == 0) {
+        model_blame("a branch is committed before the decision is durable");
+    } else if ((p->seat->past & PAST_VOTED) == 0 && (p->side->flags & SIDE_SECOND_LOG) == 0) {
+        model_blame("a branch is committed whose work is not what was voted on");
+    }
+}
+
+static void redo(struct place *p)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        if ((p->seat->from_part[i] & SAID_YES) != 0) {
+            p->seat->from_part[i] ^= SAID_YES | SAID_YES_OLD;
+            p->seat->from_part[i] |= SAID_YES_OLD;
+        }
+    }
+    if ((p->seat->past & PAST_VOTED) != 0) {
+        p->seat->past ^= PAST_VOTED | PAST_VOTED_OLD;
+    }
+}
+
+static struct part_event prepare_done(struct place *p, enum model_job_end end)
+{
+    if (!p->config->fickle && (end == JOB_READY || end == JOB_READ_ONLY || end == JOB_DONE)) {
+        p->seat->past |= end == JOB_READ_ONLY ? PAST_READER : PAST_WRITER;
+    }
+    switch (end) {
+    case JOB_READY:
+        redo(p);
+        p->seat->job |= JOB_HELD;
+        return (struct part_event){.type = PART_EV_DB_READY};
+    case JOB_READ_ONLY:
+        return (struct part_event){.type = PART_EV_DB_READ_ONLY};
+    case JOB_DONE:
+        if ((p->seat->db & DB_MARKER) != 0) {
+            return (struct part_event){.type = PART_EV_DB_PROOF};
+        }
+        take_effect(p);
+        return (struct part_event){.type = PART_EV_DB_COMMITTED};
+    case JOB_REFUSED:
+    case JOB_RETRY:
+    case JOB_CONFLICT:
+        break;
+    }
+    return (struct part_event){.type = PART_EV_DB_REFUSED};
+}
+
+static struct part_event commit_done(struct place *p, enum model_job_end end)
+{
+    if (end == JOB_RETRY) {
+        return (struct part_event){.type = PART_EV_DB_RETRY};
+    }
+    bool held = (p->seat->job & JOB_HELD) != 0;
+    bool marked = (p->seat->db & DB_MARKER) != 0 && p->config->env_mutant != MUTANT_MARKER_IGNORED;
+    p->seat->job &= (uint8_t)~JOB_HELD;
+    if (end == JOB_CONFLICT || (!held && !marked)) {
+        p->world->txns[p->txn].past |= end == JOB_CONFLICT ? PAST_CONFLICT : 0;
+        return (struct part_event){.type = PART_EV_DB_CONFLICT};
+    }
+    if (!marked) {
+        take_effect(p);
+    }
+    return (struct part_event){.type = PART_EV_DB_COMMITTED};
+}
+
+static void job_done(struct place *p, enum model_job_end end)
+{
+    struct part_event ev = {0};
+    unsigned kind = p->seat->job & JOB_KIND;
+    p->seat->job &= (uint8_t) ~(JOB_KIND | JOB_CANCELLED);
+    if (kind == JOB_PREPARE) {
+        ev = prepare_done(p, end);
+    } else if (kind == JOB_COMMIT) {
+        ev = commit_done(p, end);
+    } else if (end == JOB_RETRY) {
+        ev.type = PART_EV_DB_RETRY;
+    } else if (kind == JOB_PROVE) {
+        ev.type = (p->seat->db & DB_MARKER) != 0 ? PART_EV_DB_PROOF : PART_EV_DB_NO_PROOF;
+    } else {
+        p->seat->job &= (uint8_t)~JOB_HELD;
+        ev.type = PART_EV_DB_ABORTED;
+    }
+    if (!event(p, ev)) {
+        model_blame("%s cannot happen to a branch that is %s", part_event_name(ev.type),
+                    part_state_name((enum part_state)p->seat->state));
+    }
+}
+
+/* ---- The log ---- */
+
+/* retention.c, part_retention_forced: proofs may go once the erasure is durable. */
+static void release_proofs(const struct model_config *config, struct world *world, unsigned part)
+{
+    struct wlog log = wlog_of_part(world, part);
+    for (unsigned t = 0; t < config->txns; t++) {
+        struct seat *seat = &world->sides[part].seats[t];
+        if ((seat->job & JOB_UNPROVED) != 0 &&
+            (config->env_mutant == MUTANT_FORCED_ALONE || !wlog_has(&log, REC_ERASE, t, false))) {
+            seat->job ^= JOB_UNPROVED | JOB_FORGETTING;
+        }
+    }
+}
+
+static void forced(const struct model_config *config, struct world *world, unsigned part)
+{
+    struct wlog log = wlog_of_part(world, part);
+    unsigned at = (unsigned)wlog_waiting(&log);
+    unsigned kind = log.records[at] & REC_KIND;
+    unsigned t = (log.records[at] & REC_TXN) / REC_TXN;
+    bool prepared = config->env_mutant == MUTANT_PREPARED_NOT_FORCED && kind == REC_PREPARED;
+    bool heuristic = config->env_mutant == MUTANT_HEURISTIC_NOT_FORCED &&
+                     (kind == REC_HEUR_COMMIT || kind == REC_HEUR_ABORT);
+    if (prepared || heuristic) {
+        log.records[at] &= (uint8_t)~REC_FORCED;
+    } else {
+        wlog_forced(&log, at, config->env_mutant == MUTANT_FORCED_ALONE);
+    }
+    release_proofs(config, world, part);
+    struct place p = place_of(config, world, part, t);
+    event_sure(&p, PART_EV_FORCED);
+}
+
+static void erase(struct place *p)
+{
+    wlog_append(&p->log, REC_ERASE | p->txn * REC_TXN);
+    p->seat->p_flags &= (uint8_t)~P_EXPIRES;
+    p->seat->job |=
+        p->config->env_mutant == MUTANT_PROOF_FORGOTTEN_EARLY ? JOB_FORGETTING : JOB_UNPROVED;
+    if ((p->seat->p_flags & P_ENDED) != 0) {
+        free_branch(p->seat);
+    }
+    p->seat->to_part = 0; /* moves.c, may_expire */
+}
+
+/* ---- The end, and the next beginning ---- */
+
+static void forget_all(const struct model_config *config, struct world *world, unsigned part)
+{
+    for (unsigned t = 0; t < config->txns; t++) {
+        struct seat *seat = &world->sides[part].seats[t];
+        seat->state = seat->outcomes = seat->bits = seat->p_flags = seat->job = 0;
+    }
+}
+
+static void fail_force(struct place *p)
+{
+    struct part_branch branch;
+    struct part_effects effects = {0};
+    unsigned t = (p->log.records[wlog_waiting(&p->log)] & REC_TXN) / REC_TXN;
+    model_part_unpack(&p->side->seats[t], p->config->one_phase, &branch);
+    enum tpc_rc rc =
+        part_step(&branch, &(struct part_event){.type = PART_EV_FORCE_FAILED}, &effects);
+    if (rc != TPC_OK || effects.count != 1 || effects.items[0] != PART_FX_HALT) {
+        model_blame("a failed force does not halt the participant at once");
+    }
+}
+
+static void crash(const struct model_config *config, struct world *world,
+                  const struct model_move *move)
+{
+    struct place p = place_of(config, world, move->part, 0);
+    if ((move->arg2 & 1) != 0) {
+        fail_force(&p);
+    }
+    for (unsigned t = 0; t < config->txns; t++) {
+        struct place at = place_of(config, world, move->part, t);
+        if ((move->arg2 & (2u << t)) != 0) {
+            take_effect(&at); /* and nobody was told */
+        }
+    }
+    wlog_crash(&p.log, move->arg);
+    forget_all(config, world, move->part);
+    p.side->flags |= SIDE_DOWN;
+    world->crashes = (uint8_t)(world->crashes + (config->crashes_max != 0));
+}
+
+static void lose_log(const struct model_config *config, struct world *world, unsigned part)
+{
+    struct side *side = &world->sides[part];
+    memset(side->log, 0, sizeof side->log);
+    side->log_count = side->log_durable = 0;
+    side->flags |= SIDE_SECOND_LOG;
+    for (unsigned t = 0; t < config->txns; t++) {
+        struct place p = place_of(config, world, part, t);
+        world->txns[t].past |= PAST_LOST_LOG;
+        if ((p.seat->db & DB_APPLIED) == 0) {
+            redo(&p); /* what was voted on is gone */
+        }
+    }
+}
+
+/* recovery.c, visit. */
+static void fold(const struct model_config *config, struct world *world, unsigned part, unsigned at)
+{
+    static const enum wal_kind kinds[] = {
+        [REC_PREPARED] = WAL_PART_PREPARED,    [REC_COMMITTED] = WAL_PART_COMMITTED,
+        [REC_ABORTED] = WAL_PART_ABORTED,      [REC_HEUR_COMMIT] = WAL_PART_HEURISTIC,
+        [REC_HEUR_ABORT] = WAL_PART_HEURISTIC, [REC_FORGOTTEN] = WAL_PART_FORGOTTEN,
+    };
+    unsigned record = world->sides[part].log[at], kind = record & REC_KIND;
+    struct place p = place_of(config, world, part, (record & REC_TXN) / REC_TXN);
+    struct part_record body = {
+        .gtid = {{0xf0, (uint8_t)p.txn}},
+        .heuristic = kind == REC_HEUR_COMMIT  ? PART_COMMIT
+                     : kind == REC_HEUR_ABORT ? PART_ABORT
+                                              : PART_NO_OUTCOME,
+    };
+    struct part_branch branch;
+    struct tpc_err err = {0};
+    model_part_unpack(p.seat, config->one_phase, &branch);
+    if (part_recover_fold(&branch, kinds[kind], &body, &err) != TPC_OK) {
+        model_blame("a participant's recovery refuses its log: %s", err.text);
+        return;
+    }
+    p.seat->p_flags |= P_KNOWN | P_LOGGED;
+    pack(p.seat, &branch);
+}
+
+/* recovery.c: compare and resume. */
+static void start(const struct model_config *config, struct world *world, unsigned part)
+{
+    bool proven[TXNS_MAX] = {false};
+    world->sides[part].flags &= (uint8_t)~SIDE_DOWN;
+    for (unsigned at = 0; at < world->sides[part].log_count && model_wrong() == NULL; at++) {
+        fold(config, world, part, at);
+    }
+    for (unsigned t = 0; t < config->txns; t++) {
+        struct seat *seat = &world->sides[part].seats[t];
+        if (config->env_mutant != MUTANT_NOT_RESTORED &&
+            (seat->state == PART_PREPARED || seat->state == PART_HEUR_COMMITTING)) {
+            proven[t] = (seat->db & DB_MARKER) != 0 && config->env_mutant != MUTANT_MARKER_IGNORED;
+            seat->job |= proven[t] ? 0 : JOB_HELD;
+        }
+    }
+    for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
+        struct place p = place_of(config, world, part, t);
+        if (proven[t]) {
+            event_sure(&p, PART_EV_DB_PROOF);
+        }
+    }
+    for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
+        struct place p = place_of(config, world, part, t);
+        if ((p.seat->p_flags & (P_KNOWN | P_ENDED)) == P_KNOWN) {
+            event_sure(&p, PART_EV_RESTARTED);
+        }
+    }
+}
+
+static void by_hand(struct place *p, enum part_event_type type)
+{
+    if (!event(p, (struct part_event){.type = type})) {
+        return;
+    }
+    p->world->txns[p->txn].past |= PAST_BY_HAND;
+    p->seat->past |= type == PART_EV_FORGET ? PAST_FORGOTTEN : PAST_OPERATED;
+}
+
+void model_part_apply(const struct model_config *config, struct world *world,
+                      const struct model_move *move)
+{
+    struct place p = place_of(config, world, move->part, move->txn);
+    switch (move->type) {
+    case MOVE_DELIVER:
+        deliver(&p, move->arg);
+        break;
+    case MOVE_JOB_DONE:
+        job_done(&p, (enum model_job_end)move->arg);
+        break;
+    case MOVE_PART_FORCED:
+        forced(config, world, move->part);
+        break;
+    case MOVE_PART_TIMER:
+        p.seat->p_flags &= (uint8_t)~P_TIMER;
+        event_sure(&p, PART_EV_TIMER);
+        break;
+    case MOVE_ASK:
+        ask(&p);
+        break;
+    case MOVE_ASK_LOST:
+        p.seat->p_flags &= (uint8_t)~P_ASKING;
+        break;
+    case MOVE_OPERATOR:
+        by_hand(&p, (enum part_event_type)move->arg);
+        break;
+    case MOVE_DROP:
+        free_branch(p.seat);
+        break;
+    case MOVE_PART_ERASE:
+        erase(&p);
+        break;
+    case MOVE_UNMARK:
+        p.seat->db &= (uint8_t)~DB_MARKER;
+        p.seat->job &= (uint8_t)~JOB_FORGETTING;
+        break;
+    case MOVE_PART_CRASH:
+        crash(config, world, move);
+        if ((move->arg2 & MODEL_LOSES_LOG) != 0) {
+            lose_log(config, world, move->part);
+        }
+        if (!config->downtime) {
+            start(config, world, move->part); /* as at the coordinator */
+        }
+        break;
+    case MOVE_PART_START:
+        start(config, world, move->part);
+        break;
+    default:
+        TPC_ASSERT(false);
+    }
+}
