@@ -58,7 +58,10 @@ static void add_expiry(struct part_daemon *daemon, const struct branch *branch)
         daemon->expiry_capacity = capacity;
     }
     size_t at = (daemon->expiry_first + daemon->expiry_count++) % daemon->expiry_capacity;
-    daemon->expiries[at] = (struct expiry){.gtid = branch->gtid, .at_us = branch->at_us};
+    /* The time begins anew with a start: however long this agent was down, its coordinators get to
+     * ask how their branches ended before it forgets. */
+    uint64_t at_us = daemon->recovered ? branch->at_us : tpc_clock_wall_us();
+    daemon->expiries[at] = (struct expiry){.gtid = branch->gtid, .at_us = at_us};
 }
 
 static bool expired(const struct part_daemon *daemon, uint64_t now_us)
