@@ -190,11 +190,14 @@ static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *
     }
 }
 
-/* It was stopped because it held others up. They have as long as it had; then it has twice as
- * long, up to a share of the time that it has left. */
+/* It was stopped because it held others up. A query can wait for a reader. For others: they have as
+ * long as it had; then it has twice as long, up to a share of the time that it has left. */
 static void try_again_later(struct part_sqlite *sqlite, struct part_job *job)
 {
     uint64_t now_ms = tpc_clock_mono_ms();
+    if (part_readers_take(sqlite->readers, job, true)) {
+        return;
+    }
     uint64_t left_ms = job->deadline_ms > now_ms ? job->deadline_ms - now_ms : UINT32_MAX;
     job->not_before_ms = now_ms + job->slice_ms;
     if (job->slice_ms < left_ms / 8) {

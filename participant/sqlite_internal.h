@@ -288,8 +288,14 @@ void part_commit_forgotten(struct part_sqlite *sqlite);
 struct part_readers;
 
 TPC_NODISCARD enum tpc_rc part_readers_new(struct part_sqlite *sqlite);
-/* Loop thread. True: the job is a reader's, which ends it or submits it anew (job->writes). */
-bool part_readers_take(struct part_readers *readers, struct part_job *job);
+/* True: the job is a reader's, which ends it or submits it anew (job->writes). Any thread.
+ *
+ * When all readers are busy the adapter takes a query, as one that may be slow never makes another
+ * wait; there it gets a slice of time, and only then it waits for a reader (@may_wait). */
+bool part_readers_take(struct part_readers *readers, struct part_job *job, bool may_wait);
+/* The adapter's: end those that wait for a reader and were cancelled, or whose time is over. */
+void part_readers_expire(struct part_readers *readers);
+uint64_t part_readers_next_deadline_ms(struct part_readers *readers); /* UINT64_MAX: none */
 /* Stops what runs; all jobs end refused. */
 void part_readers_free(struct part_readers *readers);
 

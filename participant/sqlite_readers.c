@@ -57,17 +57,25 @@ static void end(struct part_readers *readers, struct part_job *job,
     }
 }
 
+static bool is_over(struct part_job *job, struct part_refusal *refusal)
+{
+    if (atomic_load(&job->cancelled)) {
+        part_refuse(refusal, API_CAUSE_CLIENT_ABORT, "the branch was aborted before it ran");
+    } else if (job->deadline_ms != 0 && tpc_clock_mono_ms() >= job->deadline_ms) {
+        part_refuse(refusal, API_CAUSE_TIMEOUT,
+                    "the time of the transaction ran out while the branch waited");
+    }
+    return refusal->code != API_CAUSE_NONE;
+}
+
 static void read_job(struct part_readers *readers, struct part_sqlite *reader, struct part_job *job)
 {
     struct part_refusal refusal = {.statement = -1};
     const struct part_resource_options *options = &readers->sqlite->options;
     if (atomic_load(&readers->stops)) {
         part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "the participant is stopping");
-    } else if (atomic_load(&job->cancelled)) {
-        part_refuse(&refusal, API_CAUSE_CLIENT_ABORT, "the branch was aborted before it ran");
-    } else if (job->deadline_ms != 0 && tpc_clock_mono_ms() >= job->deadline_ms) {
-        part_refuse(&refusal, API_CAUSE_TIMEOUT,
-                    "the time of the transaction ran out while the branch waited");
+    } else if (is_over(job, &refusal)) {
+        /* so it is */
     } else if (tpc_fp_hit(options->failpoints.capture)) {
         part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "disk I/O error (failpoint)");
     } else {
@@ -147,7 +155,7 @@ static bool may_be_query(const char *sql)
     return false;
 }
 
-bool part_readers_take(struct part_readers *readers, struct part_job *job)
+static bool is_query(const struct part_job *job)
 {
     if (job->kind != PART_JOB_PREPARE || job->isolation == API_ISOLATION_SERIALIZABLE) {
         return false;
@@ -157,9 +165,17 @@ bool part_readers_take(struct part_readers *readers, struct part_job *job)
             return false;
         }
     }
+    return true;
+}
+
+bool part_readers_take(struct part_readers *readers, struct part_job *job, bool may_wait)
+{
+    if (job->writes || !is_query(job)) {
+        return false;
+    }
     pthread_mutex_lock(&readers->mutex);
-    bool taken = readers->count > 0;
-    if (readers->idle <= readers->queued && readers->count < READERS_MAX &&
+    bool taken = readers->idle > readers->queued || (may_wait && readers->count > 0);
+    if (!taken && readers->count < READERS_MAX &&
         pthread_create(&readers->threads[readers->count], NULL, run, readers) == 0) {
         readers->count++;
         taken = true;
@@ -171,6 +187,51 @@ bool part_readers_take(struct part_readers *readers, struct part_job *job)
     }
     pthread_mutex_unlock(&readers->mutex);
     return taken;
+}
+
+static struct part_job *unlink_over(struct part_readers *readers)
+{
+    struct part_job *over = NULL, *over_last = NULL, *queue, *next;
+    uint64_t now_ms = tpc_clock_mono_ms();
+    pthread_mutex_lock(&readers->mutex);
+    queue = readers->queue;
+    readers->queue = NULL;
+    for (; queue != NULL; queue = next) {
+        next = queue->next;
+        if (atomic_load(&queue->cancelled) ||
+            (queue->deadline_ms != 0 && now_ms >= queue->deadline_ms)) {
+            part_sqlite_append(&over, &over_last, queue);
+            readers->queued--;
+        } else {
+            part_sqlite_append(&readers->queue, &readers->queue_last, queue);
+        }
+    }
+    pthread_mutex_unlock(&readers->mutex);
+    return over;
+}
+
+void part_readers_expire(struct part_readers *readers)
+{
+    struct part_job *next;
+    for (struct part_job *job = unlink_over(readers); job != NULL; job = next) {
+        struct part_refusal refusal = {.statement = -1};
+        next = job->next;
+        (void)is_over(job, &refusal);
+        end(readers, job, &refusal);
+    }
+}
+
+uint64_t part_readers_next_deadline_ms(struct part_readers *readers)
+{
+    uint64_t earliest = UINT64_MAX;
+    pthread_mutex_lock(&readers->mutex);
+    for (const struct part_job *job = readers->queue; job != NULL; job = job->next) {
+        if (job->deadline_ms != 0 && job->deadline_ms < earliest) {
+            earliest = job->deadline_ms;
+        }
+    }
+    pthread_mutex_unlock(&readers->mutex);
+    return earliest;
 }
 
 void part_readers_free(struct part_readers *readers)

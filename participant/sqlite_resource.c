@@ -82,7 +82,7 @@ static void submit(struct part_resource *resource, struct part_job *job)
     struct part_sqlite *sqlite = of(resource);
     job->slice_ms = SLICE_MS;
     job->writes = false;
-    if (!part_readers_take(sqlite->readers, job)) {
+    if (!part_readers_take(sqlite->readers, job, false)) {
         part_sqlite_submit(sqlite, job);
     }
 }

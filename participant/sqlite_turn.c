@@ -19,6 +19,8 @@ struct turn {
 static uint64_t wait_until_ms(struct part_sqlite *sqlite)
 {
     uint64_t until = part_branch_next_deadline_ms(sqlite);
+    uint64_t reader_ms = part_readers_next_deadline_ms(sqlite->readers);
+    until = reader_ms < until ? reader_ms : until;
     bool unfinished = sqlite->one_phase != NULL || (sqlite->prepared > 0 && !sqlite->writing);
     uint64_t retry = tpc_clock_mono_ms() + RETRY_MS;
     for (const struct part_job *job = sqlite->again; job != NULL; job = job->next) {
@@ -191,6 +193,7 @@ static void do_turn(struct part_sqlite *sqlite, struct turn *turn)
     turn->commits = NULL;
     do_others(sqlite, turn);
     part_branch_expire_waiting(sqlite);
+    part_readers_expire(sqlite->readers);
     part_branch_wake_waiting(sqlite);
     queue_again(sqlite, turn);
     do_prepares(sqlite, turn);

@@ -253,6 +253,31 @@ static void test_stmts__a_slow_query_holds_nobody_up(void **state)
     fx_done(&fx);
 }
 
+static void test_stmts__not_even_more_slow_queries_than_readers_hold_anybody_up(void **state)
+{
+    (void)state;
+    struct fx fx;
+    struct part_job *slow[9];
+    fx_setup(&fx, SCHEMA);
+    for (unsigned i = 0; i < 9; i++) {
+        slow[i] = fx_job(PART_JOB_PREPARE, 100 + i);
+        slow[i]->deadline_ms = tpc_clock_mono_ms() + 3600000;
+        (void)fx_add(slow[i], ENDLESS);
+        fx_submit(&fx, slow[i]);
+    }
+    assert_int_equal(fx_vote(&fx, 1, "SELECT count(*) FROM t"), PART_JOB_READ_ONLY);
+    assert_int_equal(fx_vote(&fx, 2, "UPDATE t SET v = 3"), PART_JOB_READY);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_COMMITTED);
+    for (unsigned i = 9; i-- > 0;) {
+        assert_false(fx_is_done(&fx, slow[i]));
+        fx.resource->ops->cancel(fx.resource, slow[i]);
+        assert_int_equal(fx_wait(&fx, slow[i]), PART_JOB_REFUSED);
+        assert_int_equal(slow[i]->cause.code, API_CAUSE_CLIENT_ABORT);
+        fx_free(slow[i]);
+    }
+    fx_done(&fx);
+}
+
 static void test_stmts__a_slow_change_is_begun_anew_rather_than_hold_others_up(void **state)
 {
     (void)state;
@@ -352,6 +377,7 @@ int main(void)
         cmocka_unit_test(test_stmts__a_runaway_ends_with_the_deadline),
         cmocka_unit_test(test_stmts__a_runaway_ends_when_cancelled),
         cmocka_unit_test(test_stmts__a_slow_query_holds_nobody_up),
+        cmocka_unit_test(test_stmts__not_even_more_slow_queries_than_readers_hold_anybody_up),
         cmocka_unit_test(test_stmts__a_slow_change_is_begun_anew_rather_than_hold_others_up),
         cmocka_unit_test(test_stmts__branches_see_no_trace_of_each_other),
         cmocka_unit_test(test_stmts__more_texts_than_are_kept),
