@@ -197,6 +197,19 @@ static void work_recover(void *arg)
     (void)coord_fp(COORD_FP_START_RECOVERED);
 }
 
+/* Participants ask at this address for as long as they are in doubt. */
+static void object_to_address(const struct coord_daemon *daemon)
+{
+    const char *const any[] = {"http://0.0.0.0:", "http://[::]:"};
+    for (size_t i = 0; i < sizeof any / sizeof any[0]; i++) {
+        if (strncmp(daemon->self.url, any[i], strlen(any[i])) == 0) {
+            tpc_log(TPC_LOG_WARN, "daemon.address", tpc_kv_str("url", daemon->self.url),
+                    tpc_kv_str("why", "participants on other machines cannot ask there; "
+                                      "give --advertise"));
+        }
+    }
+}
+
 static void serve(struct coord_daemon *daemon)
 {
     daemon->recovered = true;
@@ -207,6 +220,7 @@ static void serve(struct coord_daemon *daemon)
     if (daemon->draining) {
         return;
     }
+    object_to_address(daemon);
     tpc_log(TPC_LOG_INFO, "daemon.ready", tpc_kv_str("url", api_server_url(daemon->server)),
             tpc_kv_str("admin_url", daemon->admin != NULL ? api_server_url(daemon->admin) : NULL),
             tpc_kv_id("coordinator", &daemon->self.id),
