@@ -25,7 +25,8 @@ static enum tpc_rc read_participant(const struct api_json *value, const struct a
                           "beginning with a letter or digit");
     }
     for (size_t i = 0; i < index; i++) {
-        if (strcmp(submit->branches[i].participant, name) == 0) {
+        const char *other = submit->branches[i].participant; /* never NULL: it was read before */
+        if (other != NULL && strcmp(other, name) == 0) {
             return api_refuse(reterr, at, TPC_EINVAL,
                               "\"%s\" stands in branches[%zu] already: each participant once, with "
                               "all its statements in one branch",

@@ -125,7 +125,7 @@ static bool bound_url(int fd, char *url, size_t url_size)
 enum tpc_rc api_server_listen(const char *text, char *url, size_t url_size, int *ret_fd,
                               struct tpc_err *reterr)
 {
-    struct server_address address;
+    struct server_address address = {0};
     enum tpc_rc rc = api_server_address_parse(text, &address, reterr);
     if (rc != TPC_OK) {
         return rc;

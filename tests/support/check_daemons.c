@@ -48,7 +48,7 @@ static void look(struct sup_world *world, char *out, size_t size)
     for (size_t i = 0; i < 4 && out[0] == '\0'; i++) {
         look_at_list(sup_daemon_url(&world->coordinator), transactions[i], out, size);
     }
-    for (size_t i = 0; i < 4 * world->options.agents && out[0] == '\0'; i++) {
+    for (size_t i = 0; i / 4 < world->options.agents && out[0] == '\0'; i++) {
         look_at_list(sup_daemon_url(&world->agents[i / 4]), branches[i % 4], out, size);
     }
 }

@@ -90,7 +90,7 @@ static size_t append(char **out, size_t count, size_t max, const char *const *li
         if (count == max) {
             sup_die("more than %zu arguments or variables", max);
         }
-        out[count++] = (char *)(uintptr_t)list[i];
+        out[count++] = (char *)list[i];
     }
     out[count] = NULL;
     return count;
