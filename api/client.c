@@ -1,6 +1,7 @@
 /* The client in the loop. As with the server, what must be done is noted as `dirty` and done once a
  * loop turn: after all events were taken (check), or before the loop waits (prepare). */
 #include "api/client_internal.h"
+#include "base/memory.h"
 
 #include <curl/curl.h>
 #include <pthread.h>
@@ -180,7 +181,9 @@ static void free_parts(struct api_client *client)
 
 static void global_init(void)
 {
-    (void)curl_global_init(CURL_GLOBAL_DEFAULT);
+    /* After a failed allocation it goes on with tables that have no slots. */
+    (void)curl_global_init_mem(CURL_GLOBAL_DEFAULT, tpc_must_malloc, free, tpc_must_realloc,
+                               tpc_must_strdup, tpc_must_calloc);
 }
 
 static bool add_header(struct curl_slist **list, const char *header)

@@ -4,6 +4,7 @@
  * request. Telling the kernel each time would cost two system calls a request, so a descriptor
  * that is no longer wanted stays in the set until it has something to say. */
 #include "api/client_internal.h"
+#include "base/memory.h"
 
 #include <curl/curl.h>
 #include <errno.h>
@@ -23,10 +24,7 @@ static struct client_watch *watch_of(struct api_client *client, int fd)
         while (count <= at) {
             count *= 2;
         }
-        struct client_watch *watches = realloc(client->watches, count * sizeof(*watches));
-        if (watches == NULL) {
-            return NULL;
-        }
+        struct client_watch *watches = tpc_must_realloc(client->watches, count * sizeof(*watches));
         memset(watches + client->watch_count, 0, (count - client->watch_count) * sizeof(*watches));
         client->watches = watches;
         client->watch_count = count;

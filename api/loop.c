@@ -1,9 +1,12 @@
 #include "api/loop.h"
 
 #include "base/clock.h"
+#include "base/memory.h"
 
+#include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
 #include <uv.h>
 
 struct api_loop {
@@ -13,7 +16,8 @@ struct api_loop {
     uv_prepare_t prepare;
     uv_async_t wake;
     uv_signal_t sigterm, sigint;
-    uv_work_t work;
+    pthread_t worker; /* libuv's own aborts without a word when no thread can be had */
+    uv_async_t worked;
     void (*on_work)(void *arg);
     void (*on_worked)(void *arg);
     void *work_arg;
@@ -54,6 +58,7 @@ static void on_signal(uv_signal_t *handle, int number)
 enum tpc_rc api_loop_new(const struct api_loop_options *options, struct api_loop **ret_loop,
                          struct tpc_err *reterr)
 {
+    (void)uv_replace_allocator(tpc_must_malloc, tpc_must_realloc, tpc_must_calloc, free);
     struct api_loop *loop = calloc(1, sizeof *loop);
     if (loop == NULL || (loop->uv = uv_default_loop()) == NULL) {
         free(loop);
@@ -101,16 +106,19 @@ void api_loop_wake(struct api_loop *loop)
     uv_async_send(&loop->wake);
 }
 
-static void on_work(uv_work_t *work)
+static void *run_work(void *arg)
 {
-    struct api_loop *loop = work->data;
+    struct api_loop *loop = arg;
     loop->on_work(loop->work_arg);
+    uv_async_send(&loop->worked);
+    return NULL;
 }
 
-static void on_worked(uv_work_t *work, int status)
+static void on_worked(uv_async_t *async)
 {
-    struct api_loop *loop = work->data;
-    (void)status; /* nobody cancels it */
+    struct api_loop *loop = async->data;
+    (void)pthread_join(loop->worker, NULL);
+    uv_close((uv_handle_t *)async, NULL);
     loop->on_worked(loop->work_arg);
 }
 
@@ -120,9 +128,17 @@ enum tpc_rc api_loop_work(struct api_loop *loop, void (*work)(void *arg), void (
     loop->on_work = work;
     loop->on_worked = done;
     loop->work_arg = arg;
-    loop->work.data = loop;
-    int rc = uv_queue_work(loop->uv, &loop->work, on_work, on_worked);
-    return rc == 0 ? TPC_OK : tpc_fail(reterr, TPC_ENOMEM, "no thread: %s", uv_strerror(rc));
+    int rc = uv_async_init(loop->uv, &loop->worked, on_worked);
+    if (rc != 0) {
+        return tpc_fail(reterr, TPC_EIO, "no event loop: %s", uv_strerror(rc));
+    }
+    loop->worked.data = loop;
+    rc = pthread_create(&loop->worker, NULL, run_work, loop);
+    if (rc != 0) {
+        uv_close((uv_handle_t *)&loop->worked, NULL);
+        return tpc_fail(reterr, TPC_ENOMEM, "no thread: %s", strerror(rc));
+    }
+    return TPC_OK;
 }
 
 void api_loop_free(struct api_loop *loop)

@@ -10,6 +10,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -17,6 +18,7 @@ enum {
     GATHER_BYTES = 64 * 1024,     /* more than this is written without waiting for a flush */
     HELD_MAX_BYTES = 1024 * 1024, /* with stderr stuck, lines beyond this are lost */
     LAST_WAIT_MS = 1000,
+    RESERVE_BYTES = 4096, /* for a line that tells that memory ran out */
 };
 
 static const char *const level_names[] = {
@@ -41,6 +43,7 @@ void tpc_log_setup(enum tpc_log_level level, enum tpc_log_format format)
 {
     atomic_store(&log_level, (int)level);
     log_format = format;
+    (void)tpc_buf_reserve(&gathered, RESERVE_BYTES);
 }
 
 bool tpc_log_enabled(enum tpc_log_level level)
@@ -181,7 +184,7 @@ static void add_line(struct tpc_buf *out, enum tpc_log_level level, const char *
 }
 
 /* Add a whole line or, with no memory or too much held back already, none; under lock. */
-static bool gather(enum tpc_log_level level, const char *evt, const struct tpc_kv *pairs)
+static bool add_whole(enum tpc_log_level level, const char *evt, const struct tpc_kv *pairs)
 {
     if (gathered.size >= HELD_MAX_BYTES) {
         return false;
@@ -217,6 +220,28 @@ static void write_out(int wait_ms)
     tpc_buf_consume(&gathered, done);
 }
 
+/* With no memory what was gathered makes room. */
+static bool gather(enum tpc_log_level level, const char *evt, const struct tpc_kv *pairs)
+{
+    if (add_whole(level, evt, pairs)) {
+        return true;
+    }
+    write_out(0);
+    return add_whole(level, evt, pairs);
+}
+
+/* No memory for a line that is likely the last: at least its name. */
+static void write_bare(const char *evt)
+{
+    char time[TPC_TIME_TEXT], line[160];
+    const char *format = log_format == TPC_LOG_JSON
+                             ? "{\"ts\":\"%s\",\"level\":\"error\",\"evt\":\"%.64s\"}\n"
+                             : "ts=%s level=error evt=%.64s\n";
+    tpc_time_format(tpc_clock_wall_us(), time);
+    int size = snprintf(line, sizeof line, format, time, evt);
+    (void)!write(STDERR_FILENO, line, (size_t)size);
+}
+
 void tpc_log_write(enum tpc_log_level level, const char *evt, const struct tpc_kv *pairs)
 {
     if (!tpc_log_enabled(level)) {
@@ -228,7 +253,12 @@ void tpc_log_write(enum tpc_log_level level, const char *evt, const struct tpc_k
         const struct tpc_kv lost[] = {tpc_kv_uint("lines", lost_lines), {.type = TPC_KV_END}};
         lost_lines = gather(TPC_LOG_WARN, "log.lost", lost) ? 0 : lost_lines;
     }
-    lost_lines += gather(level, evt, pairs) ? 0 : 1;
+    if (!gather(level, evt, pairs)) {
+        lost_lines++;
+        if (level == TPC_LOG_ERROR) {
+            write_bare(evt);
+        }
+    }
     if (level >= TPC_LOG_WARN || gathered.size >= GATHER_BYTES) {
         write_out(0);
     }

@@ -1,5 +1,6 @@
 #include "base/timers.h"
 
+#include "base/memory.h"
 #include "base/tpc_assert.h"
 
 #include <stdlib.h>
@@ -76,7 +77,9 @@ void tpc_timer_arm(struct tpc_timers *timers, struct tpc_timer *timer, uint64_t 
     if (timer->slot == 0) {
         if (timers->count == timers->capacity) {
             size_t capacity = timers->capacity > 0 ? 2 * timers->capacity : TIMERS_FIRST;
-            TPC_ASSERT(tpc_timers_reserve(timers, capacity) == TPC_OK);
+            if (tpc_timers_reserve(timers, capacity) != TPC_OK) {
+                tpc_no_memory();
+            }
         }
         put(timers, timers->count++, timer);
     }

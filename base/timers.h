@@ -20,8 +20,8 @@ struct tpc_timers {
 };
 
 void tpc_timers_done(struct tpc_timers *timers);
-/* Arm or move @timer. The heap grows by doubling; out of memory asserts, unless
- * tpc_timers_reserve has made room before. */
+/* Arm or move @timer. The heap grows by doubling; out of memory ends the process,
+ * unless tpc_timers_reserve has made room before. */
 void tpc_timer_arm(struct tpc_timers *timers, struct tpc_timer *timer, uint64_t due_ms);
 void tpc_timer_cancel(struct tpc_timers *timers, struct tpc_timer *timer); /* no-op when unarmed */
 TPC_NODISCARD enum tpc_rc tpc_timers_reserve(struct tpc_timers *timers, size_t count);

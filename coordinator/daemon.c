@@ -13,7 +13,6 @@
 #include <utlist.h>
 
 enum {
-    EXIT_HALT = 70,
     GIVE_UP_MS = 1000, /* for undecided transactions to be aborted after the drain */
 };
 
@@ -22,7 +21,7 @@ _Noreturn void coord_halt(const char *why, const struct tpc_err *err)
     tpc_log(TPC_LOG_ERROR, "daemon.halt", tpc_kv_str("why", why),
             tpc_kv_str("error", err != NULL && err->text[0] != '\0' ? err->text : NULL));
     tpc_log_flush_last();
-    _exit(EXIT_HALT);
+    _exit(TPC_EXIT_HALT);
 }
 
 /* ---- Drain ---- */

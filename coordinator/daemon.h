@@ -9,13 +9,12 @@
 #include "api/server.h"
 #include "base/command.h"
 #include "base/config.h"
+#include "base/table.h"
 #include "base/timers.h"
 #include "coordinator/coord_fsm.h"
 #include "coordinator/coord_record.h"
 #include "coordinator/failpoints.h"
 #include "wal/wal.h"
-
-#include <uthash.h>
 
 struct coord_settings {
     char *data;

@@ -133,10 +133,7 @@ static void prune(struct coord_lane *lane)
 
 static void enqueue(struct coord_member *member, const struct coord_msg *msg)
 {
-    struct coord_msg *copy = malloc(sizeof *copy);
-    if (copy == NULL) {
-        return; /* as if lost on the way: time-outs, retries and inquiries mend that */
-    }
+    struct coord_msg *copy = tpc_must_malloc(sizeof *copy); /* else nobody would send it again */
     *copy = *msg;
     copy->next = NULL;
     struct coord_lane *lane =

@@ -52,7 +52,8 @@ static struct coord_xact *rebuild(struct coord_daemon *daemon, const struct coor
     xact->logged = true;
     xact->ack = API_ACK_APPLIED;
     if (record->label_size > 0) {
-        xact->label = strndup(record->label, record->label_size);
+        xact->label = tpc_must_alloc(record->label_size + 1);
+        memcpy(xact->label, record->label, record->label_size);
     }
     for (unsigned i = 0; i < record->branch_count; i++) {
         const struct coord_record_branch *branch = &record->branches[i];

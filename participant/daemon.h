@@ -9,15 +9,14 @@
 #include "api/metrics.h"
 #include "api/server.h"
 #include "base/command.h"
+#include "base/table.h"
 #include "base/timers.h"
 #include "participant/failpoints.h"
 #include "participant/part_record.h"
 #include "participant/resource.h"
 #include "wal/wal.h"
 
-#include <uthash.h>
-
-enum { PART_EXIT_HALT = 70 };
+enum { PART_EXIT_HALT = TPC_EXIT_HALT };
 
 struct part_settings {
     char *name, *data, *listen, *admin_listen;

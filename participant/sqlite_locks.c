@@ -1,10 +1,10 @@
 #include "participant/sqlite_locks.h"
 
+#include "base/table.h"
 #include "base/tpc_assert.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <uthash.h>
 
 #define MODES 4
 

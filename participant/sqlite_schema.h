@@ -5,9 +5,8 @@
 
 #include "base/buf.h"
 #include "base/id.h"
+#include "base/table.h"
 #include "participant/sqlite_arena.h"
-
-#include <uthash.h>
 
 struct sqlite3;
 struct sqlite3_stmt;

@@ -32,14 +32,14 @@ LIBRARIES = {
     "sqlite3.h": ["wal/store_sqlite*.[ch]", "participant/*sqlite*.[ch]", "tests/*"],
     "yaml.h": ["base/config_yaml.c"],
     "uv.h": ["api/*", "coordinator/*", "participant/*", "tests/*"],
-    "uthash.h": ["*"],
+    "uthash.h": ["base/table.h", "tests/*"],
     "utlist.h": ["*"],
     "cmocka.h": ["tests/*"],
 }
 
 SYSTEM = set("""
     assert.h ctype.h errno.h fcntl.h float.h inttypes.h limits.h math.h netdb.h poll.h pthread.h
-    semaphore.h setjmp.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h
+    semaphore.h setjmp.h dlfcn.h execinfo.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h
     stdlib.h stdnoreturn.h string.h strings.h syslog.h termios.h time.h unistd.h dirent.h getopt.h spawn.h
     ftw.h arpa/inet.h netinet/in.h netinet/tcp.h
     """.split())
