@@ -80,7 +80,8 @@ void *api_request_user(const struct api_request *request);
 /* Add a header to the answer; before responding. Values are copied. */
 void api_request_add_header(struct api_request *request, const char *name, const char *value);
 /* Answer and give the request up. Takes the contents of @body (reset to empty; may be NULL). When
- * body->failed, a 503 problem is sent instead. @content_type NULL: application/json. */
+ * body->failed, a 503 problem is sent instead to GET and HEAD, to others nothing: it closes.
+ * @content_type NULL: application/json. */
 void api_respond(struct api_request *request, int status, const char *content_type,
                  struct tpc_buf *body);
 

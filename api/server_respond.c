@@ -88,6 +88,19 @@ void api_request_add_header(struct api_request *request, const char *name, const
     tpc_buf_add(&request->headers, value, strlen(value) + 1);
 }
 
+/* There is no memory for the answer. To a question it can be said so; of anything else 503 would
+ * say that nothing was done, and that may be wrong: the connection closes without an answer, and
+ * the client knows that it does not know. */
+static void instead(struct api_request *request, struct tpc_buf *body)
+{
+    bool asks = strcmp(request->method, "GET") == 0 || strcmp(request->method, "HEAD") == 0;
+    tpc_buf_done(body);
+    tpc_buf_clear(&request->headers);
+    body->failed = !asks;
+    problem(body, 503, "out-of-memory", "Out of memory",
+            "there was no memory for the answer; ask again later", NULL);
+}
+
 void api_respond(struct api_request *request, int status, const char *content_type,
                  struct tpc_buf *body)
 {
@@ -98,14 +111,12 @@ void api_respond(struct api_request *request, int status, const char *content_ty
         body = &none;
     }
     if (body->failed || request->headers.failed) {
-        tpc_buf_done(body);
-        tpc_buf_clear(&request->headers);
         status = 503;
         content_type = API_PROBLEM_CONTENT_TYPE;
-        problem(body, status, "out-of-memory", "Out of memory",
-                "there was no memory for the answer; ask again later", NULL);
+        instead(request, body);
     }
-    struct MHD_Response *response = response_of(body, &size);
+    struct MHD_Response *response = body->failed ? NULL : response_of(body, &size);
+    tpc_buf_done(body);
     if (response != NULL) {
         api_server_add_headers(request, response, status,
                                content_type == NULL ? "application/json" : content_type);
