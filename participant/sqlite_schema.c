@@ -542,7 +542,9 @@ static enum tpc_rc load_all(struct load *load, bool foreign_keys)
             rc = load_columns(load);
             rc = rc == TPC_OK ? load_uniques(load) : rc;
             rc = rc == TPC_OK ? name_shape(table) : rc;
-            judge_numbers(load);
+            if (rc == TPC_OK) {
+                judge_numbers(load);
+            }
         }
     }
     HASH_ITER (hh, load->schema->tables, table, next) {
