@@ -33,13 +33,10 @@ struct apply {
 
 #define COMPARE 0x8000u /* flag beside a column's number: its old value is compared */
 
-static bool make_shape(struct apply *apply, const struct part_payload_change *change)
+static void make_shape(struct apply *apply, const struct part_payload_change *change)
 {
     if (apply->shape_capacity < change->count + 1) {
-        uint16_t *shape = realloc(apply->shape, (change->count + 1) * sizeof(*shape));
-        if (shape == NULL) {
-            return false;
-        }
+        uint16_t *shape = tpc_must_realloc(apply->shape, (change->count + 1) * sizeof(*shape));
         apply->shape = shape;
         apply->shape_capacity = change->count + 1;
     }
@@ -49,7 +46,6 @@ static bool make_shape(struct apply *apply, const struct part_payload_change *ch
         apply->shape[i + 1] = (uint16_t)(change->columns[i] | (compare ? COMPARE : 0));
     }
     apply->shape_size = change->count + 1;
-    return true;
 }
 
 static void write_insert(struct tpc_buf *sql, const struct part_table *table,
@@ -119,11 +115,14 @@ static void write_sql(struct tpc_buf *sql, const struct apply *apply,
 
 static struct part_kept *make_kept(struct apply *apply, const struct part_table *table)
 {
-    struct part_kept *kept = calloc(1, sizeof(*kept) + apply->shape_size * sizeof(apply->shape[0]));
+    struct part_kept *kept =
+        tpc_must_alloc(sizeof(*kept) + apply->shape_size * sizeof(apply->shape[0]));
     struct tpc_buf sql = {0};
     write_sql(&sql, apply, table);
-    if (kept == NULL || sql.failed ||
-        sqlite3_prepare_v3(apply->sqlite->db, sql.data, (int)sql.size, SQLITE_PREPARE_PERSISTENT,
+    if (sql.failed) {
+        tpc_no_memory();
+    }
+    if (sqlite3_prepare_v3(apply->sqlite->db, sql.data, (int)sql.size, SQLITE_PREPARE_PERSISTENT,
                            &kept->stmt, NULL) != SQLITE_OK) {
         free(kept);
         kept = NULL;
@@ -224,7 +223,8 @@ static enum part_apply_result apply_change(struct apply *apply,
     if (change->op == PART_CHANGE_UPDATE && change->key_count != table->primary.count) {
         return vanished(apply, table);
     }
-    sqlite3_stmt *stmt = make_shape(apply, change) ? find_stmt(apply, table) : NULL;
+    make_shape(apply, change);
+    sqlite3_stmt *stmt = find_stmt(apply, table);
     if (stmt == NULL) {
         return failed(apply, sqlite3_errcode(apply->sqlite->db), table);
     }
@@ -388,7 +388,7 @@ static enum part_apply_result take_out(struct apply *apply, struct part_arena *a
 
 static enum part_apply_result apply_carefully(struct apply *apply)
 {
-    struct part_arena arena = {0};
+    struct part_arena arena = {.must = true};
     struct taken *list = NULL;
     struct part_payload_change change;
     const uint8_t *start = apply->payload.at;
@@ -400,6 +400,9 @@ static enum part_apply_result apply_carefully(struct apply *apply)
         } else if (change.op == PART_CHANGE_UPDATE) {
             result = take_out(apply, &arena, &change, &list);
         }
+    }
+    if (result == PART_APPLIED && apply->payload.changes_left != 0) {
+        result = makes_no_sense(apply);
     }
     for (; result == PART_APPLIED && list != NULL; list = list->next) {
         result = apply_change(apply, &list->insertion);

@@ -1,5 +1,7 @@
 #include "participant/sqlite_arena.h"
 
+#include "base/memory.h"
+
 #include <stdalign.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -16,7 +18,9 @@ struct part_arena_block {
 static struct part_arena_block *add_block(struct part_arena *arena, size_t size)
 {
     size_t capacity = size > BLOCK_BYTES ? size : BLOCK_BYTES;
-    struct part_arena_block *block = malloc(sizeof(*block) + capacity);
+    struct part_arena_block *block;
+    size_t whole = sizeof(*block) + capacity;
+    block = arena->must ? tpc_must_malloc(whole) : malloc(whole);
     if (block != NULL) {
         block->next = arena->blocks;
         block->capacity = capacity;

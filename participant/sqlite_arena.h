@@ -11,9 +11,10 @@ struct part_arena {
     struct part_arena_block *blocks;
     size_t used;  /* in the newest block */
     size_t total; /* handed out since the last reset */
+    bool must;    /* running out of memory ends the process (base/memory.h) */
 };
 
-/* Zeroed and aligned for any type; NULL when memory ran out. */
+/* Zeroed and aligned for any type; NULL when memory ran out, unless it must not. */
 void *part_arena_alloc(struct part_arena *arena, size_t size);
 void *part_arena_copy(struct part_arena *arena, const void *data, size_t size);
 char *part_arena_string(struct part_arena *arena, const char *text);

@@ -137,11 +137,12 @@ struct part_payload {
         struct tpc_id shape;
     } * tables;
     size_t changes_left;
-    struct part_arena arena; /* owns the above and the change that was read last */
-    struct part_arena change_arena;
+    /* The above, and the change that was read last. What was promised is not given up, nor taken
+     * for damaged, for want of memory: that ends the process. */
+    struct part_arena arena, change_arena;
 };
 
-/* Read everything but the changes. TPC_ECORRUPT, TPC_ENOMEM. Always call part_payload_done. */
+/* Read everything but the changes. TPC_ECORRUPT. Always call part_payload_done. */
 TPC_NODISCARD enum tpc_rc part_payload_open(struct part_payload *payload, const void *data,
                                             size_t size);
 /* The next change, valid until the one after it; false at the end or when it makes no sense

@@ -253,7 +253,10 @@ static bool read_tables(struct part_payload *payload)
 
 enum tpc_rc part_payload_open(struct part_payload *payload, const void *data, size_t size)
 {
-    *payload = (struct part_payload){.at = data, .end = (const uint8_t *)data + size};
+    *payload = (struct part_payload){.at = data,
+                                     .end = (const uint8_t *)data + size,
+                                     .arena.must = true,
+                                     .change_arena.must = true};
     uint8_t version = 0;
     if (!read_bytes(payload, &version, 1) || version != VERSION || !read_locks(payload) ||
         !read_tables(payload) || !read_u32(payload, &payload->changes_left)) {

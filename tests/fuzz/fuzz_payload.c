@@ -1,10 +1,15 @@
-/* The captured change of a SQLite branch, read back and applied to a database. The first byte says
- * whether carefully. Whatever the bytes, the answer is one of three, and a refusal has words. */
+/* The captured change of a SQLite branch, read back and applied to a database. Whatever the bytes,
+ * the answer is one of three, and a refusal has words. Bits of the first byte:
+ *
+ *   0  apply it carefully
+ *   1  leave the shapes of tables alone; without it they are put right first, so that it is applied
+ */
 #include "tests/fuzz/fuzz.h"
 
 #include "participant/sqlite_internal.h"
 
 #include <sqlite3.h>
+#include <stdlib.h>
 
 static const char schema[] =
     "CREATE TABLE a(id INTEGER PRIMARY KEY, n INTEGER, t TEXT UNIQUE);"
@@ -54,10 +59,12 @@ static void check_change(const struct part_payload *payload,
     }
 }
 
-static void read_all(const void *data, size_t size)
+/* Whether it could be read to its end. */
+static bool read_all(const void *data, size_t size)
 {
     struct part_payload payload;
     struct part_payload_change change;
+    bool whole = false;
     if (part_payload_open(&payload, data, size) == TPC_OK) {
         for (size_t i = 0; i < payload.lock_count; i++) {
             TPC_ASSERT(payload.locks[i].modes != 0);
@@ -65,24 +72,69 @@ static void read_all(const void *data, size_t size)
         while (part_payload_next(&payload, &change)) {
             check_change(&payload, &change);
         }
+        whole = payload.changes_left == 0;
     }
     part_payload_done(&payload);
+    return whole;
+}
+
+static size_t number_at(const uint8_t *bytes, size_t count)
+{
+    size_t number = 0;
+    while (count-- > 0) {
+        number = number << 8 | bytes[count];
+    }
+    return number;
+}
+
+static void put_right_shapes(const struct part_sqlite *sqlite, uint8_t *bytes, size_t size)
+{
+    char name[256];
+    size_t at = 5 + 17 * (size >= 5 ? number_at(bytes + 1, 4) : 0);
+    size_t left = at + 4 <= size ? number_at(bytes + at, 4) : 0;
+    for (at += 4; left > 0 && at + 2 <= size; left--) {
+        size_t length = number_at(bytes + at, 2);
+        size_t shape_at = at + 2 + length + 2;
+        if (length >= sizeof name || shape_at + sizeof(struct tpc_id) > size) {
+            return;
+        }
+        memcpy(name, bytes + at + 2, length);
+        name[length] = '\0';
+        const struct part_table *table = part_schema_find(&sqlite->schema, name);
+        if (table != NULL) {
+            memcpy(bytes + shape_at, &table->shape, sizeof table->shape);
+        }
+        at = shape_at + sizeof(struct tpc_id);
+    }
+}
+
+static void try_payload(struct part_sqlite *sqlite, const uint8_t *bytes, size_t size,
+                        bool carefully)
+{
+    char detail[256] = "";
+    bool whole = read_all(bytes, size);
+    (void)part_apply_needs_quiet(sqlite, bytes, size);
+    TPC_ASSERT(sqlite3_exec(sqlite->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK);
+    enum part_apply_result result =
+        part_apply(sqlite, bytes, size, carefully, detail, sizeof detail);
+    TPC_ASSERT(result == PART_APPLIED || result == PART_APPLY_CONFLICT);
+    TPC_ASSERT(result == PART_APPLIED ? whole : detail[0] != '\0');
+    TPC_ASSERT(sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     struct part_sqlite *sqlite = open_database();
-    char detail[256] = "";
-    if (size < 1) {
+    if (size < 2) {
         return 0;
     }
-    read_all(data + 1, size - 1);
-    (void)part_apply_needs_quiet(sqlite, data + 1, size - 1);
-    TPC_ASSERT(sqlite3_exec(sqlite->db, "BEGIN", NULL, NULL, NULL) == SQLITE_OK);
-    enum part_apply_result result =
-        part_apply(sqlite, data + 1, size - 1, data[0] % 2 == 1, detail, sizeof detail);
-    TPC_ASSERT(result == PART_APPLIED || result == PART_APPLY_CONFLICT);
-    TPC_ASSERT(result == PART_APPLIED || detail[0] != '\0');
-    TPC_ASSERT(sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL) == SQLITE_OK);
+    uint8_t *bytes = malloc(size - 1);
+    TPC_ASSERT(bytes != NULL);
+    memcpy(bytes, data + 1, size - 1);
+    if ((data[0] & 2) == 0) {
+        put_right_shapes(sqlite, bytes, size - 1);
+    }
+    try_payload(sqlite, bytes, size - 1, (data[0] & 1) != 0);
+    free(bytes);
     return 0;
 }
