@@ -304,22 +304,30 @@ static enum tpc_rc load_environment(struct loader *l)
     return TPC_OK;
 }
 
-static void load_defaults(struct loader *l)
+static enum tpc_rc load_defaults(struct loader *l)
 {
     for (const struct tpc_opt *option = l->options; option->name != NULL; option++) {
         TPC_ASSERT(strlen(option->name) < 64);
         if (option->default_text != NULL) {
-            TPC_ASSERT(tpc_config_set(option, l->settings, option->default_text, option->name,
-                                      NULL) == TPC_OK);
+            enum tpc_rc rc =
+                tpc_config_set(option, l->settings, option->default_text, option->name, l->reterr);
+            TPC_ASSERT(rc == TPC_OK || rc == TPC_ENOMEM);
+            if (rc != TPC_OK) {
+                return rc;
+            }
         }
     }
+    return TPC_OK;
 }
 
 static enum tpc_rc load_all(struct loader *l)
 {
-    load_defaults(l);
+    enum tpc_rc rc = load_defaults(l);
+    if (rc != TPC_OK) {
+        return rc;
+    }
     l->specials_only = true;
-    enum tpc_rc rc = walk_flags(l);
+    rc = walk_flags(l);
     if (rc != TPC_OK || l->stop) {
         return rc;
     }
