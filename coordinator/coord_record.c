@@ -203,11 +203,15 @@ static bool read_field(const struct wal_field *field, struct coord_record *out)
 /* What is wrong with a record as a whole, or NULL. @seen: a bit for each tag. */
 static const char *wrong_with(enum wal_kind kind, const struct coord_record *record, uint64_t seen)
 {
+    const uint64_t of_end = TPC_BIT(TAG_OUTCOME) | TPC_BIT(TAG_ENDED);
     uint64_t needed = TPC_BIT(TAG_BEGAN) | TPC_BIT(TAG_ATTEMPTS);
     if (kind == WAL_COORD_END) {
-        needed |= TPC_BIT(TAG_OUTCOME) | TPC_BIT(TAG_ENDED);
+        needed |= of_end;
     } else {
         needed |= TPC_BIT(TAG_BRANCH);
+        if ((seen & of_end) != 0) {
+            return "an outcome before the end";
+        }
     }
     if ((seen & needed) != needed) {
         return "a field is missing";
