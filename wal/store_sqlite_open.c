@@ -21,6 +21,8 @@
 enum { FORMAT = 1 };
 /* 16 MiB: rare enough to cost little, small enough to start fast. */
 enum { CHECKPOINT_PAGES = 4000 };
+enum { ANSWER_MAX = 256 };
+#define QUICK_CHECK_CODE "error code="
 
 static const char settings_sql[] = "PRAGMA locking_mode=EXCLUSIVE;"
                                    "PRAGMA cell_size_check=ON;"
@@ -125,25 +127,66 @@ static enum tpc_rc execute(const struct wal_sqlite *log, const char *sql, struct
     return TPC_OK;
 }
 
-/* The first column of the first row of @sql is @expected. */
-static enum tpc_rc insist(const struct wal_sqlite *log, const char *sql, const char *expected,
-                          enum tpc_rc otherwise, const char *words, struct tpc_err *reterr)
+/* The first row's first column, "nothing" when there is none. To the end of what was asked: some
+ * pragmas write, and it is there that they fail. */
+static enum tpc_rc ask(const struct wal_sqlite *log, const char *sql, char out[ANSWER_MAX],
+                       struct tpc_err *reterr)
 {
     sqlite3_stmt *statement = NULL;
     enum tpc_rc rc = TPC_OK;
+    int code = sqlite3_prepare_v2(log->db, sql, -1, &statement, NULL);
 
-    if (sqlite3_prepare_v2(log->db, sql, -1, &statement, NULL) != SQLITE_OK ||
-        sqlite3_step(statement) != SQLITE_ROW) {
-        rc = wal_sqlite_fail(log, "open", reterr);
-    } else {
+    (void)snprintf(out, ANSWER_MAX, "nothing");
+    if (code == SQLITE_OK && (code = sqlite3_step(statement)) == SQLITE_ROW) {
         const char *found = (const char *)sqlite3_column_text(statement, 0);
-        if (found == NULL || strcmp(found, expected) != 0) {
-            rc = tpc_fail(reterr, otherwise, "%s/log.db %s (%s)", log->path, words,
-                          found == NULL ? "nothing" : found);
-        }
+        (void)snprintf(out, ANSWER_MAX, "%s", found == NULL ? "nothing" : found);
+    }
+    while (code == SQLITE_ROW) {
+        code = sqlite3_step(statement);
+    }
+    if (code != SQLITE_DONE) {
+        rc = wal_sqlite_fail(log, "open", reterr);
     }
     (void)sqlite3_finalize(statement);
     return rc;
+}
+
+/* The answer to @sql is @expected. */
+static enum tpc_rc insist(const struct wal_sqlite *log, const char *sql, const char *expected,
+                          enum tpc_rc otherwise, const char *words, struct tpc_err *reterr)
+{
+    char found[ANSWER_MAX];
+    enum tpc_rc rc = ask(log, sql, found, reterr);
+
+    if (rc == TPC_OK && strcmp(found, expected) != 0) {
+        rc = tpc_fail(reterr, otherwise, "%s/log.db %s (%s)", log->path, words, found);
+    }
+    return rc;
+}
+
+/* What quick_check says of a page that it could not read is no damage. */
+static bool is_read_failure(const char *answer)
+{
+    const char *code = strstr(answer, QUICK_CHECK_CODE);
+
+    return code != NULL &&
+           (strtol(code + strlen(QUICK_CHECK_CODE), NULL, 10) & 0xff) == SQLITE_IOERR;
+}
+
+static enum tpc_rc check_pages(const struct wal_sqlite *log, struct tpc_err *reterr)
+{
+    char found[ANSWER_MAX];
+    enum tpc_rc rc = ask(log, "PRAGMA quick_check(1)", found, reterr);
+
+    if (rc != TPC_OK || strcmp(found, "ok") == 0) {
+        return rc;
+    }
+    return is_read_failure(found)
+               ? tpc_fail(reterr, TPC_EIO,
+                          "cannot read %s/log.db: see to the disk, then start again (%s)",
+                          log->path, found)
+               : tpc_fail(reterr, TPC_ECORRUPT, "%s/log.db is damaged: " WAL_SQLITE_RESTORE " (%s)",
+                          log->path, found);
 }
 
 /* For its owner only, whatever the umask; SQLite gives log.db-wal the same mode. */
@@ -387,8 +430,7 @@ static enum tpc_rc open_log(struct wal_sqlite *log, const char *role, struct tpc
         rc = compare_ages(log, &meta, &file, journal, reterr);
     }
     if (rc == TPC_OK) {
-        rc = insist(log, "PRAGMA quick_check(1)", "ok", TPC_ECORRUPT,
-                    "is damaged: " WAL_SQLITE_RESTORE, reterr);
+        rc = check_pages(log, reterr);
     }
     if (rc == TPC_OK) {
         rc = begin_generation(log, &meta, &file, reterr);
