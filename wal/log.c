@@ -96,8 +96,8 @@ static void free_lazy(struct lazy *lazy)
 
 /* ---- the log thread ---- */
 
-/* Take the next group off the queue, once there is reason to write one. False: time to end. */
-static bool take_group(struct wal_log *log, struct queue *group, size_t *ret_forced)
+/* Wait until there is reason to write a group. False: time to end. */
+static bool await_group(struct wal_log *log)
 {
     while (log->waiting_forced == 0 && !log->stopping) {
         if (log->waiting.head == NULL) {
@@ -111,16 +111,22 @@ static bool take_group(struct wal_log *log, struct queue *group, size_t *ret_for
                                      .tv_nsec = (long)(log->lazy_due_us % 1000000) * 1000};
         (void)pthread_cond_timedwait(&log->work, &log->mutex, &due);
     }
+    return log->waiting.head != NULL;
+}
+
+/* Take the next group off the queue; returns how many of it are forced. */
+static size_t take_group(struct wal_log *log, struct queue *group)
+{
+    size_t forced = 0;
     *group = (struct queue){0};
-    *ret_forced = 0;
     for (uint32_t i = 0; i < log->options.group_max && log->waiting.head != NULL; i++) {
         struct wal_append *append = pop(&log->waiting);
         log->waiting_bytes -= weight(append);
-        *ret_forced += append->force;
+        forced += append->force;
         push(group, append);
     }
-    log->waiting_forced -= *ret_forced;
-    return group->head != NULL;
+    log->waiting_forced -= forced;
+    return forced;
 }
 
 static enum tpc_rc write_group(struct wal_log *log, const struct queue *group, bool force,
@@ -191,40 +197,70 @@ static bool finish_group(struct wal_log *log, struct queue *group, enum tpc_rc r
     return was_empty && log->finished.head != NULL;
 }
 
+/* With the mutex, which is let go meanwhile. */
+static void write_next(struct wal_log *log)
+{
+    struct queue group;
+    const size_t forced = take_group(log, &group);
+    struct tpc_err failure = log->failure; /* only one thread writes it */
+    enum tpc_rc rc = failure.rc;
+    if (rc == TPC_OK) {
+        (void)pthread_mutex_unlock(&log->mutex);
+        const uint64_t began_us = tpc_clock_mono_us();
+        /* A crash in here: each record of the group is there or not, nobody was told of
+         * any, and recovery takes what it finds. */
+        rc = write_group(log, &group, forced > 0, &failure);
+        const uint64_t took_us = tpc_clock_mono_us() - began_us;
+        (void)pthread_mutex_lock(&log->mutex);
+        if (rc == TPC_OK) {
+            count_group(&log->stats, &group, forced, took_us);
+        } else {
+            failure.rc = rc;
+            log->failure = failure;
+        }
+    }
+    const bool wake = finish_group(log, &group, rc);
+    (void)pthread_mutex_unlock(&log->mutex);
+    if (wake && log->options.wake != NULL) {
+        log->options.wake(log->options.wake_arg);
+    }
+    (void)pthread_mutex_lock(&log->mutex);
+}
+
 static void *run(void *arg)
 {
     struct wal_log *log = arg;
-    struct queue group;
-    size_t forced;
 
     (void)pthread_mutex_lock(&log->mutex);
-    while (take_group(log, &group, &forced)) {
-        struct tpc_err failure = log->failure; /* only this thread writes it */
-        enum tpc_rc rc = failure.rc;
-        if (rc == TPC_OK) {
-            (void)pthread_mutex_unlock(&log->mutex);
-            const uint64_t began_us = tpc_clock_mono_us();
-            /* A crash in here: each record of the group is there or not, nobody was told of
-             * any, and recovery takes what it finds. */
-            rc = write_group(log, &group, forced > 0, &failure);
-            const uint64_t took_us = tpc_clock_mono_us() - began_us;
-            (void)pthread_mutex_lock(&log->mutex);
-            if (rc == TPC_OK) {
-                count_group(&log->stats, &group, forced, took_us);
-            } else {
-                failure.rc = rc;
-                log->failure = failure;
-            }
-        }
-        const bool wake = finish_group(log, &group, rc);
-        (void)pthread_mutex_unlock(&log->mutex);
-        if (wake && log->options.wake != NULL) {
-            log->options.wake(log->options.wake_arg);
-        }
-        (void)pthread_mutex_lock(&log->mutex);
+    while (await_group(log)) {
+        write_next(log);
     }
     (void)pthread_mutex_unlock(&log->mutex);
     return NULL;
+}
+
+/* ---- without a thread ---- */
+
+uint64_t wal_log_due_us(struct wal_log *log)
+{
+    (void)pthread_mutex_lock(&log->mutex);
+    const uint64_t due_us = log->waiting.head == NULL ? UINT64_MAX
+                            : log->waiting_forced > 0 ? 0
+                                                      : log->lazy_due_us;
+    (void)pthread_mutex_unlock(&log->mutex);
+    return due_us;
+}
+
+bool wal_log_step(struct wal_log *log)
+{
+    TPC_ASSERT(log->options.stepped);
+    (void)pthread_mutex_lock(&log->mutex);
+    const bool any = log->waiting.head != NULL;
+    if (any) {
+        write_next(log);
+    }
+    (void)pthread_mutex_unlock(&log->mutex);
+    return any;
 }
 
 /* ---- the loop thread ---- */
@@ -370,7 +406,7 @@ enum tpc_rc wal_log_start(struct wal_store *store, const struct wal_log_options 
         free_log(log);
         return tpc_fail(reterr, TPC_ENOMEM, "no memory to start the log");
     }
-    error = start_thread(log);
+    error = options->stepped ? 0 : start_thread(log);
     if (error != 0) {
         free_log(log);
         return tpc_fail(reterr, TPC_ENOMEM, "cannot start the log thread: %s", strerror(error));
@@ -385,7 +421,12 @@ void wal_log_stop(struct wal_log *log)
     log->stopping = true;
     (void)pthread_cond_signal(&log->work);
     (void)pthread_mutex_unlock(&log->mutex);
-    (void)pthread_join(log->thread, NULL);
+    if (log->options.stepped) {
+        while (wal_log_step(log)) {
+        }
+    } else {
+        (void)pthread_join(log->thread, NULL);
+    }
     wal_log_poll(log);
     free_log(log);
 }

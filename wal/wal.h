@@ -133,6 +133,7 @@ struct wal_log_options {
     size_t queue_max;        /* most bytes queued, default 256 MiB */
     void (*wake)(void *arg); /* called from the log thread when wal_log_poll has work */
     void *wake_arg;
+    bool stepped; /* no thread: the owner calls wal_log_step, as a simulator does */
 };
 
 /* Counters since start, of what succeeded. */
@@ -162,6 +163,11 @@ TPC_NODISCARD enum tpc_rc wal_log_submit_erase(struct wal_log *log, struct tpc_i
 /* Deliver completions; on the loop thread. A callback may submit. */
 void wal_log_poll(struct wal_log *log);
 void wal_log_stats(struct wal_log *log, struct wal_stats *out); /* any thread */
+/* Of a stepped log. When the thread would write the next group, by tpc_clock_mono_us; 0: now;
+ * UINT64_MAX: nothing is queued. */
+uint64_t wal_log_due_us(struct wal_log *log);
+/* Write the next group as the thread would, and wake. False: nothing is queued. */
+bool wal_log_step(struct wal_log *log);
 /* Write what is queued, end the thread, deliver the last completions (whose callbacks may not
  * submit), free @log. Does not close the store. */
 void wal_log_stop(struct wal_log *log);

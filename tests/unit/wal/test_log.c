@@ -1,5 +1,7 @@
 #include "tests/unit/wal/support.h"
 
+#include "base/clock.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -408,6 +410,27 @@ static void test_log__stop_writes_and_tells_what_is_queued(void **state)
     assert_string_equal(words_of(fixture.gate.inner), "a b c");
 }
 
+static void test_log__stepped_it_writes_a_group_at_a_time(void **state)
+{
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.stepped = true, .lazy_ms = 3600000});
+    let_in(10);
+    assert_true(wal_log_due_us(fixture.log) == UINT64_MAX);
+    assert_false(wal_log_step(fixture.log));
+    submit_lazy("a");
+    assert_true(wal_log_due_us(fixture.log) > tpc_clock_mono_us());
+    submit("b", true);
+    assert_int_equal(wal_log_due_us(fixture.log), 0);
+    assert_true(wal_log_step(fixture.log));
+    submit("c", true);
+    await_told(" b");
+    assert_true(wal_log_step(fixture.log));
+    await_told(" b c");
+    submit("d", false);
+    wal_log_stop(fixture.log);
+    assert_string_equal(words_of(fixture.gate.inner), "a b c d");
+}
+
 int main(void)
 {
 #define LOG_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -424,6 +447,7 @@ int main(void)
         LOG_TEST(test_log__a_callback_may_submit),
         LOG_TEST(test_log__a_full_queue_takes_nothing),
         LOG_TEST(test_log__stop_writes_and_tells_what_is_queued),
+        LOG_TEST(test_log__stepped_it_writes_a_group_at_a_time),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
