@@ -240,10 +240,13 @@ static void on_recovered(void *arg)
     }
 }
 
-static enum tpc_rc start(struct coord_daemon *daemon, struct tpc_err *reterr)
+enum tpc_rc coord_daemon_start(struct coord_daemon *daemon, const struct coord_settings *settings,
+                               struct tpc_err *reterr)
 {
     static const double seconds[] = {5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2,
                                      0.1,  0.25, 0.5,    1,    2.5,  5,      10};
+    daemon->settings = settings;
+    daemon->started_ms = tpc_clock_mono_ms();
     daemon->stats.duration.bounds = seconds;
     daemon->stats.duration.bound_count = sizeof seconds / sizeof seconds[0];
     enum tpc_rc rc = loop_init(daemon, reterr);
@@ -275,7 +278,7 @@ static void free_transactions(struct coord_daemon *daemon)
 
 /* Decided transactions that have not ended go on at the next start; undecided ones are aborted by
  * presumption. What was handed to the log is written first, and told as far as it can be. */
-static void stop(struct coord_daemon *daemon)
+void coord_daemon_stop(struct coord_daemon *daemon)
 {
     daemon->stopping = true;
     if (daemon->log != NULL) {
@@ -298,14 +301,16 @@ static void stop(struct coord_daemon *daemon)
         daemon->store->ops->close(daemon->store);
     }
     tpc_timers_done(&daemon->timers);
+    if (daemon->loop != NULL) {
+        api_loop_free(daemon->loop);
+    }
 }
 
 int coord_daemon_run(const struct coord_settings *settings)
 {
-    struct coord_daemon daemon = {.settings = settings, .started_ms = tpc_clock_mono_ms()};
+    struct coord_daemon daemon = {0};
     struct tpc_err err = {0};
-    enum tpc_rc rc =
-        start(&daemon, &err); /* recovery may be under way on its thread when it returns */
+    enum tpc_rc rc = coord_daemon_start(&daemon, settings, &err);
     if (rc == TPC_OK) {
         tpc_log_flush();
         api_loop_run(daemon.loop);
@@ -315,10 +320,7 @@ int coord_daemon_run(const struct coord_settings *settings)
     if (rc != TPC_OK) {
         tpc_log(TPC_LOG_ERROR, "daemon.start_failed", tpc_kv_str("error", err.text));
     }
-    stop(&daemon);
-    if (daemon.loop != NULL) {
-        api_loop_free(daemon.loop);
-    }
+    coord_daemon_stop(&daemon);
     if (rc == TPC_OK) {
         tpc_log(TPC_LOG_INFO, "daemon.stopped", tpc_kv_str("state", "stopped"));
     }

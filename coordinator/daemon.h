@@ -222,6 +222,13 @@ struct coord_daemon {
 
 /* daemon.c */
 int coord_daemon_run(const struct coord_settings *settings); /* the exit status */
+/* The parts of that, around the loop. @daemon is zeroed, and the caller's; @settings are borrowed
+ * until the stop. When the loop is to run, recovery is under way on a thread. Its failure stops the
+ * loop and stands in daemon->start_rc. After a failed start, too, it is to be stopped. */
+TPC_NODISCARD enum tpc_rc coord_daemon_start(struct coord_daemon *daemon,
+                                             const struct coord_settings *settings,
+                                             struct tpc_err *reterr);
+void coord_daemon_stop(struct coord_daemon *daemon); /* once the loop has stopped */
 _Noreturn void coord_halt(const char *why, const struct tpc_err *err);
 
 /* recovery.c: read the log into memory; nothing is sent yet. */

@@ -170,9 +170,11 @@ static void on_recovered(struct part_daemon *daemon)
     tpc_log_flush();
 }
 
-static enum tpc_rc start(struct part_daemon *daemon, const char *url, struct tpc_err *reterr)
+enum tpc_rc part_daemon_start(struct part_daemon *daemon, const struct part_settings *settings,
+                              const char *url, struct tpc_err *reterr)
 {
     enum tpc_rc rc;
+    daemon->settings = settings;
     if ((rc = loop_init(daemon, reterr)) == TPC_OK && (rc = open_log(daemon, reterr)) == TPC_OK &&
         (rc = open_resource(daemon, url, reterr)) == TPC_OK &&
         (rc = start_servers(daemon, reterr)) == TPC_OK) {
@@ -192,7 +194,7 @@ static void free_branches(struct part_daemon *daemon)
 }
 
 /* Only when nothing is under way, or nothing has begun. */
-static void stop(struct part_daemon *daemon)
+void part_daemon_stop(struct part_daemon *daemon)
 {
     if (daemon->server != NULL) {
         api_server_stop(daemon->server);
@@ -218,23 +220,23 @@ static void stop(struct part_daemon *daemon)
         daemon->store->ops->close(daemon->store);
     }
     tpc_timers_done(&daemon->timers);
+    if (daemon->loop != NULL) {
+        api_loop_free(daemon->loop);
+    }
 }
 
 int part_daemon_run(const struct part_settings *settings, const char *url)
 {
-    struct part_daemon daemon = {.settings = settings};
+    struct part_daemon daemon = {0};
     struct tpc_err err = {0};
-    enum tpc_rc rc = start(&daemon, url, &err);
+    enum tpc_rc rc = part_daemon_start(&daemon, settings, url, &err);
     if (rc != TPC_OK) {
         tpc_log(TPC_LOG_ERROR, "daemon.start_failed", tpc_kv_str("error", err.text));
     } else {
         api_loop_run(daemon.loop);
     }
     bool good = rc == TPC_OK && !daemon.failed;
-    stop(&daemon);
-    if (daemon.loop != NULL) {
-        api_loop_free(daemon.loop);
-    }
+    part_daemon_stop(&daemon);
     if (good) {
         tpc_log(TPC_LOG_INFO, "daemon.stopped", tpc_kv_str("state", "stopped"));
     }

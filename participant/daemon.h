@@ -174,6 +174,13 @@ _Noreturn void part_halt(const char *why, const struct tpc_err *err);
 /* From any thread: the log or the database has something for the loop. */
 void part_wake(void *arg);
 int part_daemon_run(const struct part_settings *settings, const char *url); /* the exit status */
+/* The parts of that, around the loop. @daemon is zeroed, and the caller's; @settings are borrowed
+ * until the stop. When the loop is to run, recovery is under way on a thread. Its failure stops the
+ * loop and sets daemon->failed. After a failed start, too, it is to be stopped. */
+TPC_NODISCARD enum tpc_rc part_daemon_start(struct part_daemon *daemon,
+                                            const struct part_settings *settings, const char *url,
+                                            struct tpc_err *reterr);
+void part_daemon_stop(struct part_daemon *daemon); /* once the loop has stopped */
 /* Memory that must be there: halts when it is not. */
 void *part_alloc(size_t size);
 char *part_strdup(const char *text);
