@@ -105,6 +105,7 @@ enum tpc_rc cli_http_do(struct cli_http *http, const struct cli_request *request
     curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, words);
     curl_easy_setopt(easy, CURLOPT_WRITEFUNCTION, on_body);
     curl_easy_setopt(easy, CURLOPT_WRITEDATA, &ret_answer->body);
+    curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, request->at_most_once ? 1L : 0L);
     if (request->body != NULL) {
         curl_easy_setopt(easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)request->body_size);
         curl_easy_setopt(easy, CURLOPT_POSTFIELDS, request->body);

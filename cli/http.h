@@ -13,6 +13,9 @@ struct cli_request {
     const char *body;       /* NULL for none; sent as application/json */
     size_t body_size;
     unsigned long timeout_ms; /* of the whole; 0: 30 s */
+    /* On a connection of its own. On a kept one that breaks before the answer begins, libcurl sends
+     * the request again by itself, and it may arrive twice. */
+    bool at_most_once;
 };
 
 struct cli_answer {

@@ -1,0 +1,6 @@
+#include "cli/crashtest/check.h"
+
+void cli_check_lists(const struct cli_history *history, struct cli_findings *findings)
+{
+    (void)history, (void)findings;
+}
