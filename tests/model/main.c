@@ -1,6 +1,7 @@
 /* The model checker's command line.
  *
- *   model_check [--full] [--only NAME] [--counts FILE [--record]] [--quiet]
+ *   model_check [--full] [--only NAME] [--counts FILE [--record]] [--quiet] [--threads N]
+ *               [--memory GIB]
  *     Status 0: every state was seen, nothing is wrong, and there are no fewer states than FILE
  *     says. --record writes FILE.
  *   model_check --faults [--full]
@@ -15,8 +16,28 @@
 
 struct options {
     bool full, record, quiet, faults, expect_violation;
-    const char *only, *counts;
+    const char *only, *counts, *threads, *memory;
+    struct search_options search;
 };
+
+static bool parse_number(const char *text, unsigned max, unsigned *ret_number)
+{
+    char *end = NULL;
+    unsigned long number = text != NULL ? strtoul(text, &end, 10) : 0;
+    *ret_number = (unsigned)number;
+    return text == NULL || (*text != '\0' && *end == '\0' && number > 0 && number <= max);
+}
+
+static bool set_limits(struct options *out)
+{
+    unsigned gib = 0;
+    bool good = parse_number(out->memory, 1024, &gib) &&
+                parse_number(out->threads, 1024, &out->search.threads);
+    out->search.memory_bytes = (size_t)gib << 30;
+    out->search.quiet = out->quiet || out->faults;
+    out->search.out = stdout;
+    return good;
+}
 
 static bool parse(int argc, char **argv, struct options *out)
 {
@@ -32,6 +53,8 @@ static bool parse(int argc, char **argv, struct options *out)
         {"--expect-violation", &out->expect_violation, NULL},
         {"--only", NULL, &out->only},
         {"--counts", NULL, &out->counts},
+        {"--threads", NULL, &out->threads},
+        {"--memory", NULL, &out->memory},
     };
     for (int i = 1; i < argc; i++) {
         size_t k = 0;
@@ -47,7 +70,7 @@ static bool parse(int argc, char **argv, struct options *out)
             *all[k].value = argv[++i];
         }
     }
-    return true;
+    return set_limits(out);
 }
 
 static bool is_wanted(const struct options *options, const struct run *run)
@@ -135,8 +158,7 @@ static bool search_all(const struct options *options)
         if (!is_wanted(options, run)) {
             continue;
         }
-        struct search_result result =
-            search_run(&run->config, run->states_max, stdout, options->quiet);
+        struct search_result result = search_run(&run->config, &options->search);
         printf("model %s: %llu states, %llu moves, depth %u, %.1f s, %.0f MiB: %s\n",
                run->config.name, (unsigned long long)result.states,
                (unsigned long long)result.moves, result.depth, result.seconds, result.mebibytes,
@@ -164,7 +186,7 @@ static bool is_noticed(const struct options *options, enum model_mutant fault, c
             continue;
         }
         run.config.env_mutant = fault;
-        struct search_result result = search_run(&run.config, run.states_max, stdout, true);
+        struct search_result result = search_run(&run.config, &options->search);
         if (!result.complete) {
             printf("model fault %s: noticed after %llu states\n", name,
                    (unsigned long long)result.states);
@@ -204,6 +226,7 @@ int main(int argc, char **argv)
     if (!parse(argc, argv, &options)) {
         fprintf(stderr,
                 "usage: %s [--full] [--only NAME] [--counts FILE [--record]] [--quiet]\n"
+                "       [--threads N] [--memory GIB]\n"
                 "       %s --faults | --expect-violation\n",
                 argv[0], argv[0]);
         return 2;

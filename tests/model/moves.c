@@ -378,14 +378,12 @@ static bool find_timer(const struct model_config *config, const struct world *wo
 }
 
 bool model_good_move(const struct model_config *config, const struct world *world,
-                     struct model_move *ret_move)
+                     const struct model_moves *moves, struct model_move *ret_move)
 {
-    struct model_moves moves;
-    model_moves(config, world, &moves);
-    return find(&moves, MOVE_COORD_START, ret_move) || find(&moves, MOVE_PART_START, ret_move) ||
-           find(&moves, MOVE_COORD_FORCED, ret_move) || find(&moves, MOVE_PART_FORCED, ret_move) ||
-           find_job_end(&moves, ret_move) || find(&moves, MOVE_SEND, ret_move) ||
-           find_message(config, world, ret_move) || find(&moves, MOVE_ASK, ret_move) ||
+    return find(moves, MOVE_COORD_START, ret_move) || find(moves, MOVE_PART_START, ret_move) ||
+           find(moves, MOVE_COORD_FORCED, ret_move) || find(moves, MOVE_PART_FORCED, ret_move) ||
+           find_job_end(moves, ret_move) || find(moves, MOVE_SEND, ret_move) ||
+           find_message(config, world, ret_move) || find(moves, MOVE_ASK, ret_move) ||
            find_timer(config, world, ret_move);
 }
 

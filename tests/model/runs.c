@@ -1,7 +1,6 @@
 #include "tests/model/runs.h"
 
 #define ALL_WORK (WORK_READY | WORK_READ_ONLY | WORK_REFUSED)
-#define MILLION  UINT64_C(1000000)
 
 /* What is left out of a larger one is in a smaller one: there each single thing can go wrong. */
 const struct run model_runs[] = {
@@ -14,8 +13,7 @@ const struct run model_runs[] = {
                 .db_trouble = true,
                 .undelivered = true,
                 .loose_answers = true,
-                .downtime = true},
-     .states_max = MILLION},
+                .downtime = true}},
     {.config = {.name = "one",
                 .parts = 1,
                 .txns = 1,
@@ -26,17 +24,14 @@ const struct run model_runs[] = {
                 .db_trouble = true,
                 .undelivered = true,
                 .loose_answers = true,
-                .downtime = true},
-     .states_max = MILLION},
+                .downtime = true}},
     {.config = {.name = "two",
                 .parts = 2,
                 .txns = 1,
                 .work = ALL_WORK,
                 .fickle = true,
-                .undelivered = true},
-     .states_max = 2 * MILLION},
+                .undelivered = true}},
     {.config = {.name = "two-txns", .parts = 1, .txns = 2, .work = WORK_READY, .retention = true},
-     .full = true,
-     .states_max = 10 * MILLION},
+     .full = true},
 };
 const size_t model_run_count = sizeof model_runs / sizeof model_runs[0];

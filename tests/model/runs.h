@@ -7,7 +7,6 @@
 struct run {
     struct model_config config;
     bool full; /* only with --full */
-    uint64_t states_max;
 };
 
 extern const struct run model_runs[];

@@ -1,375 +1,396 @@
-/* The search keeps of each state a fingerprint of 128 bits, the state it was first reached from
- * with the number of the move, and where it goes when nothing goes wrong any more. Whole states are
- * kept only until their turn has come. A trace is told by making the moves again from the start.
+/* The search goes level by level: the states that are one move further from the beginning than
+ * those of the last level are the next one. Several threads share a level, so a state that is
+ * reached on two ways of equal length may come to have one or the other for its trace; whatever is
+ * counted, and the length of a trace, is the same each time.
  *
- * That two of n states have one fingerprint, so that one is overlooked, has a probability of about
- * n² / 2^129: below 10^-20 for a thousand million. */
+ * Whole states are kept only until their turn has come (pile.h), of the others what is in known.h.
+ * A trace is told by making the moves again from the start. */
 #include "tests/model/search.h"
 
 #include "base/clock.h"
 #include "base/tpc_assert.h"
+#include "tests/model/known.h"
+#include "tests/model/pile.h"
+#include "tests/model/step.h"
 
-#include <setjmp.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/resource.h>
+#include <unistd.h>
 
-enum { RELEASE_BYTES = 64 << 20, PROGRESS_STATES = 1 << 20 };
-#define NOBODY UINT32_MAX
+enum { THREADS_MAX = 16, PROGRESS_S = 10 };
 
-struct print {
-    uint64_t low, high;
+/* Something that is wrong: after @last, or in @state itself. */
+struct finding {
+    bool is, has_last;
+    unsigned loop; /* what goes on for ever after it */
+    uint32_t state;
+    struct model_move last;
+    char text[256];
 };
 
 struct search {
     const struct model_config *config;
-    FILE *out;
-    bool quiet, failed;
-    uint32_t states_max, count;
-    size_t packed_size, released;
-    struct print *prints; /* by state */
-    uint32_t *parents;    /* by state */
-    uint32_t *good;       /* by state: NOBODY: all is done */
-    uint8_t *moves;       /* by state: number of the move that led here */
-    uint8_t *packed;      /* by state, until it has been expanded */
-    uint32_t *slots;      /* hash table: 1 + state; 0: free */
-    uint32_t slot_mask;
-    uint64_t move_count;
+    const struct search_options *options;
+    size_t packed_size, memory_bytes;
+    unsigned worker_count, depth;
+    uint64_t began_us, told_us, told_states;
+    struct known known;
+    pthread_mutex_t mutex;
+    struct pile level;      /* under mutex, as are: */
+    struct finding finding; /* the first of the level, as its states are sorted */
+    _Atomic bool is_out_of_memory;
+    _Atomic size_t pile_bytes;
+    size_t peak_bytes;
 };
 
-static _Thread_local jmp_buf *on_assert;
-
-/* In place of the one in base: the search tells how it came to this. */
-_Noreturn void tpc_assert_fail(const char *expression, const char *file, int line,
-                               const char *function)
-{
-    if (on_assert == NULL) {
-        fprintf(stderr, "%s:%d: %s: %s\n", file, line, function, expression);
-        abort();
-    }
-    model_blame("assertion failed at %s:%d, %s: %s", file, line, function, expression);
-    longjmp(*on_assert, 1);
-}
-
-/* ---- Memory ---- */
-
-/* Pages are there once they are used. */
-static void *reserve(size_t size)
-{
-    void *memory = mmap(NULL, size, PROT_READ | PROT_WRITE,
-                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    TPC_ASSERT(memory != MAP_FAILED);
-    return memory;
-}
-
-static void open_search(struct search *search)
-{
-    size_t max = search->states_max;
-    search->prints = reserve(max * sizeof *search->prints);
-    search->parents = reserve(max * sizeof *search->parents);
-    search->good = reserve(max * sizeof *search->good);
-    search->moves = reserve(max);
-    search->packed = reserve(max * search->packed_size);
-    search->slot_mask = (1u << 16) - 1;
-    search->slots = calloc(search->slot_mask + 1, sizeof *search->slots);
-    TPC_ASSERT(search->slots != NULL);
-}
-
-static void close_search(struct search *search)
-{
-    size_t max = search->states_max;
-    (void)munmap(search->prints, max * sizeof *search->prints);
-    (void)munmap(search->parents, max * sizeof *search->parents);
-    (void)munmap(search->good, max * sizeof *search->good);
-    (void)munmap(search->moves, max);
-    (void)munmap(search->packed, max * search->packed_size);
-    free(search->slots);
-}
-
-/* The packed states before @state have been expanded. */
-static void release(struct search *search, uint32_t state)
-{
-    size_t done = (size_t)state * search->packed_size / RELEASE_BYTES * RELEASE_BYTES;
-    if (done > search->released) {
-        (void)madvise(search->packed + search->released, done - search->released, MADV_DONTNEED);
-        search->released = done;
-    }
-}
-
-/* ---- Known states ---- */
-
-static uint64_t mix(uint64_t a, uint64_t b)
-{
-    __extension__ typedef unsigned __int128 wide;
-    wide product = (wide)a * b;
-    return (uint64_t)product ^ (uint64_t)(product >> 64);
-}
-
-static struct print fingerprint(const uint8_t *bytes, size_t size)
-{
-    struct print print = {UINT64_C(0x9e3779b97f4a7c15) ^ size, UINT64_C(0xc2b2ae3d27d4eb4f)};
-    for (size_t i = 0; i < size; i += 16) {
-        uint64_t word[2] = {0, 0};
-        memcpy(word, bytes + i, size - i < 16 ? size - i : 16);
-        uint64_t low = mix(word[0] ^ print.low, word[1] ^ UINT64_C(0xa0761d6478bd642f));
-        uint64_t high = mix(word[1] ^ print.high, word[0] ^ UINT64_C(0xe7037ed1a0b428db));
-        print.low = low + (print.high << 31 | print.high >> 33);
-        print.high = high ^ (print.low * UINT64_C(0x8ebc6af09c88c6e3));
-    }
-    print.low = mix(print.low ^ UINT64_C(0x589965cc75374cc3), print.high | 1);
-    print.high = mix(print.high ^ UINT64_C(0x1d8e4e27c47d124f), print.low | 1);
-    return print;
-}
-
-static void grow_table(struct search *search)
-{
-    uint32_t mask = search->slot_mask * 2 + 1;
-    free(search->slots);
-    search->slots = calloc((size_t)mask + 1, sizeof *search->slots);
-    TPC_ASSERT(search->slots != NULL);
-    search->slot_mask = mask;
-    for (uint32_t i = 0; i < search->count; i++) {
-        uint32_t at = (uint32_t)search->prints[i].low & mask;
-        while (search->slots[at] != 0) {
-            at = (at + 1) & mask;
-        }
-        search->slots[at] = i + 1;
-    }
-}
-
-/* The number of the state, new or not. */
-static uint32_t remember(struct search *search, const struct world *world, uint32_t parent,
-                         uint8_t move)
-{
-    uint8_t packed[PACKED_MAX];
-    model_pack(search->config, world, packed);
-    const struct print print = fingerprint(packed, search->packed_size);
-    uint32_t at = (uint32_t)print.low & search->slot_mask;
-    for (; search->slots[at] != 0; at = (at + 1) & search->slot_mask) {
-        const struct print *known = &search->prints[search->slots[at] - 1];
-        if (known->low == print.low && known->high == print.high) {
-            return search->slots[at] - 1;
-        }
-    }
-    if (search->count == search->states_max) {
-        return NOBODY;
-    }
-    uint32_t state = search->count++;
-    search->slots[at] = state + 1;
-    search->prints[state] = print;
-    search->parents[state] = parent;
-    search->moves[state] = move;
-    memcpy(search->packed + (size_t)state * search->packed_size, packed, search->packed_size);
-    if (search->count > search->slot_mask / 8 * 5) {
-        grow_table(search);
-    }
-    return state;
-}
+struct worker {
+    struct search *search;
+    unsigned number;
+    pthread_t thread; /* not of number 0, which is the caller's */
+    struct pile next;
+    uint32_t spare;
+    uint64_t moves;
+};
 
 /* ---- The story ---- */
 
 struct teller {
-    struct search *search;
+    const struct search *search;
     struct world world;
     uint8_t order[PARTS_MAX];
     unsigned steps;
 };
 
-static void begin_story(struct search *search, struct teller *teller)
-{
-    *teller = (struct teller){.search = search, .order = {0, 1, 2}};
-}
-
 static void tell_move(struct teller *teller, const struct model_move *move)
 {
     const struct model_config *config = teller->search->config;
-    fprintf(teller->search->out, "%4u  ", ++teller->steps);
-    model_tell(teller->search->out, teller->order);
+    FILE *out = teller->search->options->out;
+    fprintf(out, "%4u  ", ++teller->steps);
+    model_tell(out, teller->order);
     model_tell_move(config, move);
-    jmp_buf here, *before = on_assert;
-    on_assert = &here;
-    if (setjmp(here) == 0) {
-        model_apply(config, &teller->world, move);
-        model_check(config, &teller->world);
-    }
-    on_assert = before;
+    step_make(config, &teller->world, move, teller->order);
     model_tell(NULL, NULL);
-    model_canonical(config, &teller->world, teller->order);
 }
 
 static void tell_path(struct teller *teller, uint32_t state)
 {
-    struct search *search = teller->search;
+    const struct known *known = &teller->search->known;
     uint32_t length = 0;
-    for (uint32_t at = state; at != 0; at = search->parents[at]) {
+    for (uint32_t at = state; at != 0; at = known->parents[at]) {
         length++;
     }
     uint8_t *path = malloc(length + 1);
     TPC_ASSERT(path != NULL);
-    for (uint32_t at = state, i = length; at != 0; at = search->parents[at]) {
-        path[--i] = search->moves[at];
+    for (uint32_t at = state, i = length; at != 0; at = known->parents[at]) {
+        path[--i] = known->moves[at];
     }
     for (uint32_t i = 0; i < length; i++) {
         struct model_moves moves;
-        model_moves(search->config, &teller->world, &moves);
+        model_moves(teller->search->config, &teller->world, &moves);
         tell_move(teller, &moves.items[path[i]]);
     }
     free(path);
 }
 
-/* @last may be NULL. @loop: what goes on for ever after @state. */
-static void complain(struct search *search, uint32_t state, const struct model_move *last,
-                     uint32_t loop)
+static void tell_finding(const struct search *search)
 {
-    search->failed = true;
-    fprintf(search->out, "model %s: VIOLATION: %s\n", search->config->name, model_wrong());
-    if (!search->quiet) {
-        struct teller teller;
-        begin_story(search, &teller);
-        tell_path(&teller, state);
-        if (last != NULL) {
-            tell_move(&teller, last);
-        }
-        for (uint32_t i = 0; i < loop; i++) {
-            struct model_move move;
-            if (model_good_move(search->config, &teller.world, &move)) {
-                tell_move(&teller, &move);
-            }
+    const struct finding *finding = &search->finding;
+    fprintf(search->options->out, "model %s: VIOLATION: %s\n", search->config->name, finding->text);
+    if (search->options->quiet) {
+        return;
+    }
+    struct teller teller = {.search = search, .order = {0, 1, 2}};
+    tell_path(&teller, finding->state);
+    if (finding->has_last) {
+        tell_move(&teller, &finding->last);
+    }
+    for (unsigned i = 0; i < finding->loop; i++) {
+        struct model_moves moves;
+        struct model_move move;
+        model_moves(search->config, &teller.world, &moves);
+        if (model_good_move(search->config, &teller.world, &moves, &move)) {
+            tell_move(&teller, &move);
         }
     }
     model_right();
 }
 
-/* ---- The search ---- */
+/* model_wrong() is what is wrong. Of several the one whose state is sorted first is kept. */
+static void note_finding(struct search *search, uint32_t state, const struct model_move *last,
+                         unsigned loop)
+{
+    const struct known_print *prints = search->known.prints;
+    struct finding *finding = &search->finding;
+    pthread_mutex_lock(&search->mutex);
+    if (!finding->is || prints[state].low < prints[finding->state].low) {
+        *finding = (struct finding){.is = true, .state = state, .loop = loop};
+        if (last != NULL) {
+            finding->has_last = true;
+            finding->last = *last;
+        }
+        (void)snprintf(finding->text, sizeof finding->text, "%s", model_wrong());
+    }
+    pthread_mutex_unlock(&search->mutex);
+    model_right();
+}
+
+/* ---- One state ---- */
 
 static bool is_same(const struct model_move *one, const struct model_move *other)
 {
     return memcmp(one, other, sizeof *one) == 0;
 }
 
-/* What comes of @move; what is wrong is left in model_wrong(). */
-static void try_move(struct search *search, struct world *world, const struct model_move *move)
+static uint32_t remember(struct worker *worker, const struct world *world, uint32_t parent,
+                         uint8_t move)
 {
-    jmp_buf here;
-    on_assert = &here;
-    if (setjmp(here) == 0) {
-        model_apply(search->config, world, move);
-        model_check(search->config, world);
+    struct search *search = worker->search;
+    uint8_t packed[PACKED_MAX];
+    bool is_new = false;
+    model_pack(search->config, world, packed);
+    const struct known_print print = known_fingerprint(packed, search->packed_size);
+    uint32_t state = known_add(&search->known, &print, parent, move, &worker->spare, &is_new);
+    if (is_new) {
+        size_t before = worker->next.bytes;
+        pile_put(&worker->next, state, packed);
+        atomic_fetch_add(&search->pile_bytes, worker->next.bytes - before);
     }
-    on_assert = NULL;
-    model_canonical(search->config, world, NULL);
+    return state;
 }
 
-static void expand(struct search *search, uint32_t state)
+static void expand(struct worker *worker, uint32_t state, const uint8_t *packed)
 {
+    struct search *search = worker->search;
     struct world world, next;
     struct model_moves moves;
     struct model_move good;
-    model_unpack(search->config, search->packed + (size_t)state * search->packed_size, &world);
+    model_unpack(search->config, packed, &world);
     model_moves(search->config, &world, &moves);
-    bool goes_on = model_good_move(search->config, &world, &good);
-    search->good[state] = NOBODY;
-    for (unsigned i = 0; i < moves.count && !search->failed; i++) {
+    bool goes_on = model_good_move(search->config, &world, &moves, &good);
+    uint32_t good_state = KNOWN_NONE;
+    for (unsigned i = 0; i < moves.count; i++) {
         next = world;
-        try_move(search, &next, &moves.items[i]);
+        step_make(search->config, &next, &moves.items[i], NULL);
         if (model_wrong() != NULL) {
-            complain(search, state, &moves.items[i], 0);
+            note_finding(search, state, &moves.items[i], 0);
             return;
         }
-        uint32_t reached = remember(search, &next, state, (uint8_t)i);
+        uint32_t reached = remember(worker, &next, state, (uint8_t)i);
         if (goes_on && is_same(&good, &moves.items[i])) {
-            search->good[state] = reached;
+            good_state = reached;
         }
     }
-    search->move_count += moves.count;
+    search->known.good[state] = good_state;
+    worker->moves += moves.count;
     if (!goes_on) {
         model_check_end(search->config, &world);
-    } else if (search->good[state] == NOBODY && search->count < search->states_max) {
+    } else if (good_state == KNOWN_NONE) {
         model_blame("the good move is not one of those that are possible");
     }
     if (model_wrong() != NULL) {
-        complain(search, state, NULL, 0);
+        note_finding(search, state, NULL, 0);
     }
 }
 
-/* From every state the good moves have to come to an end. */
+/* ---- One level ---- */
+
+static void tell_progress(struct search *search)
+{
+    uint64_t now_us = tpc_clock_mono_us();
+    if (now_us - search->told_us < PROGRESS_S * UINT64_C(1000000)) {
+        return;
+    }
+    uint64_t states = atomic_load(&search->known.used);
+    size_t pile_bytes = atomic_load(&search->pile_bytes);
+    fprintf(stderr,
+            "model %s: %.0f s, depth %u, %.2f million states, %.0f a second, %.2f million "
+            "waiting, %.0f MiB\n",
+            search->config->name, (double)(now_us - search->began_us) / 1e6, search->depth,
+            (double)states / 1e6,
+            (double)(states - search->told_states) * 1e6 / (double)(now_us - search->told_us),
+            (double)(pile_bytes / (search->packed_size + sizeof(uint32_t))) / 1e6,
+            (double)(known_bytes(&search->known) + pile_bytes) / (1 << 20));
+    search->told_us = now_us;
+    search->told_states = states;
+}
+
+/* There is room for what comes of one state, and of one at each of the other threads. */
+static bool has_room(struct search *search)
+{
+    const uint32_t more = THREADS_MAX * MOVES_MAX;
+    size_t bytes = known_bytes(&search->known) + atomic_load(&search->pile_bytes);
+    if (bytes > search->memory_bytes || known_is_full(&search->known, more)) {
+        atomic_store(&search->is_out_of_memory, true);
+    }
+    return !atomic_load(&search->is_out_of_memory) && !known_is_crowded(&search->known);
+}
+
+static struct pile_block *next_block(struct search *search)
+{
+    pthread_mutex_lock(&search->mutex);
+    struct pile_block *block = pile_pop(&search->level);
+    pthread_mutex_unlock(&search->mutex);
+    return block;
+}
+
+/* Until the level is done or there is no room. */
+static void *work(void *arg)
+{
+    struct worker *worker = arg;
+    struct search *search = worker->search;
+    struct pile_block *block = next_block(search);
+    while (block != NULL) {
+        uint32_t state = 0;
+        const uint8_t *packed = NULL;
+        if (!has_room(search)) {
+            pthread_mutex_lock(&search->mutex);
+            pile_push(&search->level, block);
+            pthread_mutex_unlock(&search->mutex);
+            return NULL;
+        }
+        if (pile_take(&worker->next, block, &state, &packed)) {
+            expand(worker, state, packed);
+            continue;
+        }
+        free(block);
+        atomic_fetch_sub(&search->pile_bytes, (size_t)PILE_BLOCK_BYTES);
+        block = next_block(search);
+        if (worker->number == 0) {
+            tell_progress(search);
+        }
+    }
+    return NULL;
+}
+
+static void work_together(struct search *search, struct worker *workers)
+{
+    for (unsigned i = 1; i < search->worker_count; i++) {
+        TPC_ASSERT(pthread_create(&workers[i].thread, NULL, work, &workers[i]) == 0);
+    }
+    (void)work(&workers[0]);
+    for (unsigned i = 1; i < search->worker_count; i++) {
+        TPC_ASSERT(pthread_join(workers[i].thread, NULL) == 0);
+    }
+    size_t bytes = known_bytes(&search->known) + atomic_load(&search->pile_bytes);
+    search->peak_bytes = bytes > search->peak_bytes ? bytes : search->peak_bytes;
+}
+
+static bool goes_on(const struct search *search)
+{
+    return !search->finding.is && !search->is_out_of_memory;
+}
+
+static void search_levels(struct search *search, struct worker *workers)
+{
+    while (search->level.first != NULL && goes_on(search)) {
+        work_together(search, workers);
+        if (known_is_crowded(&search->known) && goes_on(search)) {
+            known_grow(&search->known);
+        }
+        if (search->level.first != NULL) {
+            continue;
+        }
+        for (unsigned i = 0; i < search->worker_count; i++) {
+            pile_move(&search->level, &workers[i].next);
+        }
+        search->depth += search->level.first != NULL;
+    }
+}
+
+/* ---- From every state the good moves have to come to an end ---- */
+
 static void check_ends(struct search *search)
 {
     enum { UNSEEN, ON_PATH, ENDS };
-    uint8_t *marks = calloc(search->count, 1);
+    const struct known *known = &search->known;
+    uint8_t *marks = calloc(known->used, 1);
     TPC_ASSERT(marks != NULL);
-    for (uint32_t state = 0; state < search->count && !search->failed; state++) {
-        uint32_t at = state;
-        while (at != NOBODY && marks[at] == UNSEEN) {
+    for (uint32_t state = 0; state < known->used && !search->finding.is; state++) {
+        uint32_t at = known->parents[state] == KNOWN_NONE ? KNOWN_NONE : state;
+        while (at != KNOWN_NONE && marks[at] == UNSEEN) {
             marks[at] = ON_PATH;
-            at = search->good[at];
+            at = known->good[at];
         }
-        if (at != NOBODY && marks[at] == ON_PATH) {
+        if (at != KNOWN_NONE && marks[at] == ON_PATH) {
             model_blame("nothing goes wrong any more, and it goes on for ever");
-            complain(search, at, NULL, 40);
+            note_finding(search, at, NULL, 40);
         }
-        for (at = state; at != NOBODY && marks[at] == ON_PATH; at = search->good[at]) {
+        for (at = state; at != KNOWN_NONE && marks[at] == ON_PATH; at = known->good[at]) {
             marks[at] = ENDS;
         }
     }
     free(marks);
 }
 
-static unsigned depth_of(const struct search *search)
+/* ---- The whole ---- */
+
+static unsigned thread_count(unsigned wanted)
 {
-    unsigned depth = 0;
-    for (uint32_t at = search->count - 1; at != 0; at = search->parents[at]) {
-        depth++;
+    long online = sysconf(_SC_NPROCESSORS_ONLN);
+    unsigned count = wanted != 0 ? wanted : online > 0 ? (unsigned)online : 1;
+    return count < THREADS_MAX ? count : THREADS_MAX;
+}
+
+static void open_search(struct search *search, struct worker *workers)
+{
+    const size_t default_bytes = (size_t)SEARCH_MEMORY_GIB << 30;
+    size_t wanted = search->options->memory_bytes;
+    search->memory_bytes = wanted != 0 ? wanted : default_bytes;
+    search->packed_size = search->level.item_size = model_pack_size(search->config);
+    search->worker_count = thread_count(search->options->threads);
+    search->began_us = search->told_us = tpc_clock_mono_us();
+    TPC_ASSERT(pthread_mutex_init(&search->mutex, NULL) == 0);
+    known_init(&search->known, search->memory_bytes);
+    for (unsigned i = 0; i < search->worker_count; i++) {
+        workers[i] = (struct worker){.search = search,
+                                     .number = i,
+                                     .next.item_size = search->packed_size,
+                                     .spare = KNOWN_NONE};
     }
-    return depth;
 }
 
-/* The most that the process has used so far. */
-static double mebibytes(void)
+static struct search_result close_search(struct search *search, struct worker *workers)
 {
-    struct rusage usage;
-    (void)getrusage(RUSAGE_SELF, &usage);
-    return (double)usage.ru_maxrss / 1024;
+    struct search_result result = {
+        .complete = goes_on(search),
+        .states = search->known.used,
+        .depth = search->depth,
+        .mebibytes = (double)search->peak_bytes / (1 << 20),
+        .seconds = (double)(tpc_clock_mono_us() - search->began_us) / 1e6,
+    };
+    for (unsigned i = 0; i < search->worker_count; i++) {
+        result.states -= workers[i].spare != KNOWN_NONE;
+        result.moves += workers[i].moves;
+        pile_done(&workers[i].next);
+    }
+    pile_done(&search->level);
+    known_done(&search->known);
+    pthread_mutex_destroy(&search->mutex);
+    return result;
 }
 
-struct search_result search_run(const struct model_config *config, uint64_t states_max, FILE *out,
-                                bool quiet)
+struct search_result search_run(const struct model_config *config,
+                                const struct search_options *options)
 {
-    struct search search = {.config = config,
-                            .out = out,
-                            .quiet = quiet,
-                            .states_max = (uint32_t)states_max,
-                            .packed_size = model_pack_size(config)};
-    uint64_t began_us = tpc_clock_mono_us();
+    struct search search = {.config = config, .options = options};
+    struct worker workers[THREADS_MAX];
     struct world world;
     memset(&world, 0, sizeof world);
-    open_search(&search);
+    open_search(&search, workers);
     model_right();
-    (void)remember(&search, &world, 0, 0);
-    for (uint32_t state = 0; state < search.count && !search.failed; state++) {
-        if (search.count == search.states_max) {
-            fprintf(out, "model %s: more than %u states: given up\n", config->name,
-                    search.states_max);
-            search.failed = true;
-            break;
-        }
-        expand(&search, state);
-        release(&search, state);
-        if (state % PROGRESS_STATES == PROGRESS_STATES - 1) {
-            fprintf(stderr, "model %s: %u of %u states expanded\n", config->name, state + 1,
-                    search.count);
-        }
-    }
-    if (!search.failed) {
+    (void)remember(&workers[0], &world, 0, 0);
+    pile_move(&search.level, &workers[0].next);
+    search_levels(&search, workers);
+    if (goes_on(&search)) {
         check_ends(&search);
     }
-    struct search_result result = {.complete = !search.failed,
-                                   .states = search.count,
-                                   .moves = search.move_count,
-                                   .depth = depth_of(&search),
-                                   .mebibytes = mebibytes(),
-                                   .seconds = (double)(tpc_clock_mono_us() - began_us) / 1e6};
-    close_search(&search);
-    return result;
+    if (search.finding.is) {
+        tell_finding(&search);
+    } else if (search.is_out_of_memory) {
+        fprintf(options->out,
+                "model %s: given up at depth %u: more than %zu MiB are needed (--memory GIB)\n",
+                config->name, search.depth, search.memory_bytes >> 20);
+    }
+    return close_search(&search, workers);
 }

@@ -277,9 +277,10 @@ struct model_moves {
 /* All that may happen next, in an order that depends on @world alone. */
 void model_moves(const struct model_config *config, const struct world *world,
                  struct model_moves *out);
-/* What happens next when nothing goes wrong any more; false: nothing, all is done. */
+/* Of @moves, all those of @world, the one that happens next when nothing goes wrong any more;
+ * false: nothing, all is done. */
 bool model_good_move(const struct model_config *config, const struct world *world,
-                     struct model_move *ret_move);
+                     const struct model_moves *moves, struct model_move *ret_move);
 /* Make it happen. What is wrong with that, or with the world afterwards, is in model_wrong(). */
 void model_apply(const struct model_config *config, struct world *world,
                  const struct model_move *move);
