@@ -13,7 +13,8 @@
 #include <time.h>
 
 enum {
-    PAUSE_MS = 10,        /* before a client that was turned away comes again */
+    PAUSE_MS = 10,        /* before a client asks again */
+    AWAY_MS = 100,        /* before one that nobody answered comes with another transaction */
     CALL_SLACK_MS = 5000, /* how much longer than the transaction a client waits */
 };
 
@@ -118,7 +119,7 @@ static void end_txn(struct client *client, struct cli_txn *txn)
     pthread_cond_broadcast(&workload->ended);
     pthread_mutex_unlock(&workload->mutex);
     if (turned_away) {
-        nap(PAUSE_MS);
+        nap(AWAY_MS);
     }
 }
 
