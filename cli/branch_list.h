@@ -7,7 +7,7 @@
 
 struct cli_branch_list {
     struct cli_remote *remote;
-    struct cli_list list;
+    struct cli_listing list;
     const char *state;       /* only those in this state; NULL: all */
     const char *participant; /* the one whose branches are being added */
     enum cli_exit worst;     /* of the participants so far */

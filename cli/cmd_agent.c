@@ -45,11 +45,11 @@ static const char *readiness(struct cli_remote *remote, const struct cli_peer *p
 
 struct listing {
     struct cli_remote *remote;
-    struct cli_list list;
+    struct cli_listing list;
     bool unreachable;
 };
 
-static void add_json(struct cli_list *list, const char *name, const char *url, const char *state,
+static void add_json(struct cli_listing *list, const char *name, const char *url, const char *state,
                      const struct holdings *holdings)
 {
     struct tpc_buf json = {0};

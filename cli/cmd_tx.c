@@ -17,7 +17,7 @@ enum { LS_STATE, LS_PARTICIPANT, LS_KEY, LS_LIMIT, LS_ALL };
 
 static enum cli_exit list_one(void *arg, const struct api_json *txn)
 {
-    struct cli_list *list = arg;
+    struct cli_listing *list = arg;
     if (list->format != CLI_TABLE) {
         struct tpc_buf json = {0};
         api_json_print(&json, txn);
@@ -72,7 +72,7 @@ static bool limit_of(const struct cli_call *call, size_t *ret_limit)
 static enum cli_exit run_ls(const struct cli_call *call)
 {
     static const char *const names[] = {"ID", "STATE", "BEGAN", "TOOK", "PARTICIPANTS", "LABEL"};
-    struct cli_list list;
+    struct cli_listing list;
     struct cli_remote remote;
     size_t limit = 0;
     if (!limit_of(call, &limit)) {

@@ -197,15 +197,15 @@ void cli_print_json(enum cli_format format, const struct api_json *value)
     tpc_buf_done(&out);
 }
 
-void cli_list_begin(struct cli_list *list, enum cli_format format, size_t columns,
+void cli_list_begin(struct cli_listing *list, enum cli_format format, size_t columns,
                     const char *const *names)
 {
-    *list = (struct cli_list){.format = format};
+    *list = (struct cli_listing){.format = format};
     cli_table_begin(&list->table, columns, names);
     tpc_buf_adds(&list->json, "{\"items\":[");
 }
 
-void cli_list_add(struct cli_list *list, const struct tpc_buf *json)
+void cli_list_add(struct cli_listing *list, const struct tpc_buf *json)
 {
     if (json->failed || json->data == NULL) {
         list->json.failed = true;
@@ -216,7 +216,7 @@ void cli_list_add(struct cli_list *list, const struct tpc_buf *json)
     }
 }
 
-void cli_list_print(const struct cli_list *list)
+void cli_list_print(const struct cli_listing *list)
 {
     struct tpc_buf whole = {0};
     struct api_json *parsed = NULL;
@@ -239,7 +239,7 @@ void cli_list_print(const struct cli_list *list)
     }
 }
 
-void cli_list_done(struct cli_list *list)
+void cli_list_done(struct cli_listing *list)
 {
     cli_table_done(&list->table);
     tpc_buf_done(&list->json);

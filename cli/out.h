@@ -39,17 +39,17 @@ const char *cli_json_text(const struct api_json *object, const char *name);
 void cli_print_json(enum cli_format format, const struct api_json *value);
 
 /* Many things of one kind: rows of a table, {"items": […]}, or a line each. Zero-initialise. */
-struct cli_list {
+struct cli_listing {
     enum cli_format format;
     struct cli_table table; /* with CLI_TABLE: fill a row for each thing */
     struct tpc_buf json;
 };
-void cli_list_begin(struct cli_list *list, enum cli_format format, size_t columns,
+void cli_list_begin(struct cli_listing *list, enum cli_format format, size_t columns,
                     const char *const *names);
 /* With the JSON formats: one thing, as JSON. */
-void cli_list_add(struct cli_list *list, const struct tpc_buf *json);
-void cli_list_print(const struct cli_list *list);
-void cli_list_done(struct cli_list *list);
+void cli_list_add(struct cli_listing *list, const struct tpc_buf *json);
+void cli_list_print(const struct cli_listing *list);
+void cli_list_done(struct cli_listing *list);
 
 /* "3.2 ms", "12 s", "5 min", "3 h", "2 d" */
 const char *cli_duration_text(double ms, char out[32]);

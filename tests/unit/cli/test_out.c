@@ -90,7 +90,7 @@ static void test_cli_list__is_one_document_or_a_line_for_each(void **state)
     char out[512];
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        struct cli_list list;
+        struct cli_listing list;
         struct tpc_buf json = {0};
         begin_capture();
         cli_list_begin(&list, cases[i].format, 1, names);
