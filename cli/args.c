@@ -183,6 +183,32 @@ static enum cli_exit set_global(struct cli_call *call, size_t index, const char 
     }
 }
 
+static bool may_be_repeated(const struct cli_flag *flag)
+{
+    static const char mark[] = "…";
+    size_t length = flag->argument != NULL ? strlen(flag->argument) : 0;
+    return length >= sizeof(mark) - 1 &&
+           strcmp(flag->argument + length - (sizeof(mark) - 1), mark) == 0;
+}
+
+static enum cli_exit set_value(struct cli_call *call, const struct cli_flag *flag, size_t index,
+                               const char *value, const char *token)
+{
+    bool many = may_be_repeated(flag);
+    if (call->values[index] != NULL && !many) {
+        return complain(call, "this flag is given twice:", token, NULL);
+    }
+    if (many && call->many_count == CLI_MANY_MAX) {
+        return complain(call, "this flag is given too often:", token, NULL);
+    }
+    if (many) {
+        call->many[call->many_count].flag = index;
+        call->many[call->many_count++].value = value;
+    }
+    call->values[index] = value;
+    return CLI_OK;
+}
+
 /* @attached is what followed in the same word, NULL when nothing did. */
 static enum cli_exit take_flag(struct parser *parser, const char *token, const char *name,
                                size_t length, char letter, const char *attached)
@@ -213,11 +239,7 @@ static enum cli_exit take_flag(struct parser *parser, const char *token, const c
     if (global) {
         return set_global(call, index, value);
     }
-    if (call->values[index] != NULL) {
-        return complain(call, "this flag is given twice:", token, NULL);
-    }
-    call->values[index] = value;
-    return CLI_OK;
+    return set_value(call, flag, index, value, token);
 }
 
 static enum cli_exit take_token(struct parser *parser, const char *token)

@@ -21,12 +21,13 @@ enum cli_format {
     CLI_NDJSON /* one line for each thing */
 };
 
-#define CLI_FLAGS_MAX 8
+#define CLI_FLAGS_MAX 32
 #define CLI_WORDS_MAX 4
+#define CLI_MANY_MAX  48
 
 struct cli_flag {
     const char *name;     /* "participant"; NULL ends a table */
-    const char *argument; /* "NAME"; NULL: the flag takes none */
+    const char *argument; /* "NAME"; NULL: the flag takes none; "NAME…": it may be repeated */
     const char *help;
     char letter; /* -o, 0 for none */
 };
@@ -43,6 +44,12 @@ struct cli_call {
     bool version;
     /* By position in the command's flags: its value, "" when it takes none, NULL when not given. */
     const char *values[CLI_FLAGS_MAX];
+    /* All values of flags that may be repeated, in their order. */
+    struct {
+        size_t flag; /* position */
+        const char *value;
+    } many[CLI_MANY_MAX];
+    size_t many_count;
     size_t word_count;
     const char *words[CLI_WORDS_MAX];
 };
@@ -64,5 +71,6 @@ extern const struct cli_command cli_agent_ls, cli_agent_show;
 extern const struct cli_command cli_branch_ls, cli_branch_resolve, cli_branch_forget;
 extern const struct cli_command cli_check;
 extern const struct cli_command cli_demo;
+extern const struct cli_command cli_crashtest;
 
 #endif

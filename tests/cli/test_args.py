@@ -119,6 +119,29 @@ class Words(unittest.TestCase):
         self.refused(["branch", "resolve", "x", "--commit"], "--reason")
         self.refused(["branch", "resolve", "x", "--abort", "--reason="], "--reason")
 
+    def test_crashtest_knows_what_it_is_asked_for(self):
+        self.refused(["crashtest", "--only", "kil"], '"kil"', '"kill"')
+        self.refused(["crashtest", "--only", "kill,"], '""')
+        self.refused(["crashtest", "--process", "north"], '"north"')
+        self.refused(["crashtest", "--message", "comit:1"], '"comit:1"', "KIND:N")
+        self.refused(["crashtest", "--message", "commit:0"], '"commit:0"')
+        self.refused(["crashtest", "--scene", "opera"], '"opera"')
+        self.refused(["crashtest", "--point", "+a"], '"+a"')
+        self.refused(["crashtest", "--agents", "1"], "--agents")
+        self.refused(["crashtest", "--clients", "0"], "--clients")
+        self.refused(["crashtest", "--seed", "x"], "--seed")
+        self.refused(["crashtest", "--time-limit", "soon"], "--time-limit")
+        self.refused(["crashtest", "--full", "--full"], "twice")
+
+    def test_crashtest_takes_participants_by_name(self):
+        shop = ["crashtest", "--participant", "shop=http://127.0.0.1:9"]
+        self.refused(["crashtest", "--participant", "shop"], '"shop"', "NAME=http://")
+        self.refused(["crashtest", "--participant", "shop=https://x"], "https://x")
+        self.refused([*shop, "--participant", "shop=http://x"], "once")
+        self.refused([*shop, "--participant-command", "ship=true"], '"ship=true"')
+        self.refused([*shop, "--dialect", "shop=cobol"], '"cobol"')
+        self.refused([*shop, "--process", "north"], '"north"')
+
     # ---- Nobody there ----
 
     def test_every_command_that_finds_nobody_is_status_5(self):

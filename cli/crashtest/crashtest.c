@@ -1,0 +1,341 @@
+#include "cli/crashtest/crashtest.h"
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "cli/crashtest/invariants.h"
+#include "cli/crashtest/workload_internal.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+    JOBS_MAX = 32,
+    FAILURES_MAX = 5, /* then there is enough to look at */
+    LOOK_EVERY_MS = 200,
+    LIST_MS = 10000,
+    ASK_COMMAND_MS = 3000,
+    PREPARE_MS = 20000,
+};
+
+static atomic_bool cancelled;
+
+static void on_interrupt(int number)
+{
+    (void)number;
+    atomic_store(&cancelled, true);
+}
+
+/* One crash test under way. */
+struct engine {
+    struct cli_crashtest *test;
+    pthread_mutex_t mutex; /* of all below, and of what is in the items */
+    pthread_cond_t changed;
+    size_t next;      /* item */
+    unsigned run;     /* number of the last */
+    unsigned working; /* threads */
+    unsigned failures;
+    uint64_t began_ms;
+};
+
+/* ---- One run ---- */
+
+/* Note what came of it. False when it was broken off, and says nothing. */
+static bool note_run(struct engine *engine, struct cli_injection *item, struct cli_play *play,
+                     uint64_t counts[CLI_ANOMALY_COUNT])
+{
+    bool broken_off = atomic_load(&cancelled);
+    (void)pthread_mutex_lock(&engine->mutex);
+    item->runs += !broken_off;
+    for (unsigned i = 0; i < CLI_ANOMALY_COUNT && !broken_off; i++) {
+        engine->test->counts[i] += counts[i];
+    }
+    if (!broken_off && play->violations > 0) {
+        item->violations = play->violations;
+        item->said = tpc_buf_take(&play->said);
+        (void)snprintf(item->directory, sizeof item->directory, "%s", play->world.directory);
+        engine->failures++;
+    }
+    (void)pthread_mutex_unlock(&engine->mutex);
+    return !broken_off;
+}
+
+static bool has_fired(const struct cli_injection *item, const struct cli_play *play)
+{
+    return item->row == CLI_ROW_NOTHING ||
+           (item->row == CLI_ROW_RECOVERY ? play->fired_again : play->fired);
+}
+
+/* True when it need not be tried again. */
+static bool run_once(struct engine *engine, struct cli_injection *item, const struct cli_plot *plot)
+{
+    struct cli_play play;
+    uint64_t counts[CLI_ANOMALY_COUNT] = {0};
+    char name[32];
+    (void)pthread_mutex_lock(&engine->mutex);
+    (void)snprintf(name, sizeof name, "run-%u", ++engine->run);
+    (void)pthread_mutex_unlock(&engine->mutex);
+    cli_play_open(&play, &engine->test->setup, plot, name);
+    plot->scene->play(&play);
+    cli_play_close(&play);
+    cli_check_play(&play, counts);
+    bool good = note_run(engine, item, &play, counts), violated = play.violations > 0;
+    (void)pthread_mutex_lock(&engine->mutex);
+    item->fired = good && has_fired(item, &play);
+    if (item->fired) {
+        item->plot = *plot;
+    }
+    if (item->fired && (item->row == CLI_ROW_NOTHING || item->row == CLI_ROW_KILL)) {
+        struct cli_hits *hits = item->row == CLI_ROW_KILL ? &play.recovery : &play.hits;
+        item->hits = *hits;
+        *hits = (struct cli_hits){0};
+    }
+    if (good && item->row == CLI_ROW_NOTHING && play.world.proxy != NULL) {
+        cli_plan_note_messages(&engine->test->plan, plot->scene_index, play.world.proxy);
+    }
+    (void)pthread_mutex_unlock(&engine->mutex);
+    bool enough = !good || violated || item->fired;
+    cli_play_done(&play, engine->test->keep || (good && violated));
+    return enough;
+}
+
+static void run_item(struct engine *engine, struct cli_injection *item)
+{
+    struct cli_plot plot;
+    bool never_passed = item->row == CLI_ROW_KILL && item->plot.start == 0, enough = never_passed;
+    for (unsigned try = 0; !enough && cli_plan_next_try(&engine->test->plan, item, try, &plot);
+         try++) {
+        enough = run_once(engine, item, &plot);
+    }
+    (void)pthread_mutex_lock(&engine->mutex);
+    item->done = !atomic_load(&cancelled);
+    if (item->violations > 0) {
+        cli_report_violation(engine->test, item);
+    }
+    (void)pthread_mutex_unlock(&engine->mutex);
+}
+
+/* ---- Many ---- */
+
+static bool is_over_time(const struct engine *engine)
+{
+    uint64_t limit_ms = engine->test->time_limit_ms;
+    return limit_ms != 0 && tpc_clock_mono_ms() - engine->began_ms >= limit_ms;
+}
+
+/* The next one to be run, NULL when there is none any more. */
+static struct cli_injection *take(struct engine *engine)
+{
+    struct cli_plan *plan = &engine->test->plan;
+    struct cli_injection *item = NULL;
+    (void)pthread_mutex_lock(&engine->mutex);
+    if (engine->next < plan->count && !atomic_load(&cancelled) && !is_over_time(engine) &&
+        engine->failures < FAILURES_MAX) {
+        item = &plan->items[engine->next++];
+        item->taken = true;
+    }
+    (void)pthread_mutex_unlock(&engine->mutex);
+    return item;
+}
+
+static void *work(void *arg)
+{
+    struct engine *engine = arg;
+    struct cli_injection *item;
+    while ((item = take(engine)) != NULL) {
+        run_item(engine, item);
+    }
+    (void)pthread_mutex_lock(&engine->mutex);
+    engine->working--;
+    (void)pthread_cond_broadcast(&engine->changed);
+    (void)pthread_mutex_unlock(&engine->mutex);
+    return NULL;
+}
+
+static void wait_for_workers(struct engine *engine, bool more_to_come)
+{
+    (void)pthread_mutex_lock(&engine->mutex);
+    while (engine->working > 0) {
+        struct timespec until;
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += LOOK_EVERY_MS * 1000000L;
+        until.tv_sec += until.tv_nsec / 1000000000L;
+        until.tv_nsec %= 1000000000L;
+        (void)pthread_cond_timedwait(&engine->changed, &engine->mutex, &until);
+        cli_report_progress(engine->test, engine->began_ms, more_to_come);
+    }
+    (void)pthread_mutex_unlock(&engine->mutex);
+}
+
+/* Everything that is in the plan and was not run. */
+static void run_all(struct engine *engine, bool more_to_come)
+{
+    pthread_t threads[JOBS_MAX];
+    unsigned jobs = engine->test->jobs;
+    engine->working = jobs;
+    for (unsigned i = 0; i < jobs; i++) {
+        if (pthread_create(&threads[i], NULL, work, engine) != 0) {
+            cli_die("cannot start a thread");
+        }
+    }
+    wait_for_workers(engine, more_to_come);
+    for (unsigned i = 0; i < jobs; i++) {
+        (void)pthread_join(threads[i], NULL);
+    }
+}
+
+/* ---- Failpoints ---- */
+
+/* What @args print when they end with 0, a name a line; NULL otherwise. The caller frees. */
+static char *list_points(const struct cli_setup *setup, const char *const *args, uint64_t limit_ms)
+{
+    char path[2 * CLI_PATH_MAX];
+    (void)snprintf(path, sizeof path, "%s/points", setup->directory);
+    (void)unlink(path);
+    struct cli_proc proc = {0};
+    cli_proc_start(&proc, args, path);
+    bool ended = cli_proc_wait(&proc, limit_ms);
+    cli_proc_kill(&proc);
+    char *names = ended && cli_proc_ended_in_order(&proc) ? cli_proc_output(&proc) : NULL;
+    bool good = names != NULL && names[0] != '\0';
+    for (const char *c = good ? names : ""; *c != '\0'; c++) {
+        good = good && (islower((unsigned char)*c) || *c == '.' || *c == '_' || *c == '\n');
+    }
+    if (!good) {
+        free(names);
+        return NULL;
+    }
+    return names;
+}
+
+static char *points_of(const struct cli_setup *setup, unsigned node)
+{
+    const struct cli_spec *spec = node > 0 ? &setup->specs[node - 1] : NULL;
+    char program[2048];
+    if (spec != NULL && spec->url != NULL) {
+        const char *const args[] = {"/bin/sh", "-c", program, NULL};
+        (void)snprintf(program, sizeof program, "exec %s --list-failpoints",
+                       spec->command != NULL ? spec->command : "false");
+        return spec->command != NULL ? list_points(setup, args, ASK_COMMAND_MS) : NULL;
+    }
+    const char *const args[] = {program, "--list-failpoints", NULL};
+    (void)snprintf(program, sizeof program, "%s/%s", setup->programs,
+                   spec == NULL ? "assentd" : "assent-agent");
+    char *names = list_points(setup, args, LIST_MS);
+    if (names == NULL) {
+        cli_die("%s --list-failpoints fails", program);
+    }
+    return names;
+}
+
+/* ---- The whole ---- */
+
+static enum tpc_rc open_setup(struct cli_crashtest *test, struct tpc_err *reterr)
+{
+    struct cli_setup *setup = &test->setup;
+    enum tpc_rc rc = cli_setup_open(setup, reterr);
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    setup->cancelled = &cancelled;
+    if (test->jobs == 0) {
+        test->jobs = processors > 2 ? (unsigned)processors : 2;
+    }
+    test->jobs = cli_setup_is_alone(setup) ? 1 : test->jobs < JOBS_MAX ? test->jobs : JOBS_MAX;
+    for (unsigned i = 0; rc == TPC_OK && i < setup->spec_count; i++) {
+        char *names = setup->specs[i].url != NULL ? points_of(setup, 1 + i) : NULL;
+        setup->specs[i].has_failpoints = names != NULL;
+        free(names);
+    }
+    return rc;
+}
+
+/* Of agents that are alike one is enough, when no other is asked for. */
+static void add_kills(struct cli_plan *plan)
+{
+    bool seen_agent = false;
+    for (unsigned node = 0; node <= plan->setup->spec_count; node++) {
+        bool agent = node > 0 && plan->setup->specs[node - 1].url == NULL;
+        if (!agent || !seen_agent || plan->choice.full || plan->choice.process != NULL) {
+            char *names = points_of(plan->setup, node);
+            cli_plan_add_kills(plan, node, names);
+            free(names);
+        }
+        seen_agent = seen_agent || agent;
+    }
+}
+
+static void inject_all(struct engine *engine)
+{
+    struct cli_crashtest *test = engine->test;
+    struct cli_plan *plan = &test->plan;
+    bool again = cli_plan_wants(plan, CLI_ROW_RECOVERY) && plan->choice.again[0] == '\0';
+    cli_plan_add_dry_runs(plan);
+    run_all(engine, true);
+    cli_plan_gather_hits(plan);
+    if (cli_plan_wants(plan, CLI_ROW_KILL) || cli_plan_wants(plan, CLI_ROW_RECOVERY)) {
+        add_kills(plan);
+    }
+    if (cli_plan_wants(plan, CLI_ROW_STOP)) {
+        cli_plan_add_stops(plan);
+    }
+    cli_plan_add_messages(plan);
+    if (test->list) {
+        return;
+    }
+    run_all(engine, again);
+    if (again) {
+        cli_plan_add_recoveries(plan);
+        run_all(engine, false);
+    }
+}
+
+static void judge_completeness(struct engine *engine)
+{
+    struct cli_crashtest *test = engine->test;
+    test->took_ms = tpc_clock_mono_ms() - engine->began_ms;
+    test->complete = true;
+    for (size_t i = 0; i < test->plan.count; i++) {
+        test->complete = test->complete && test->plan.items[i].done;
+    }
+    test->interrupted = atomic_load(&cancelled);
+    if (!test->complete) {
+        test->why = test->interrupted                  ? "interrupted"
+                    : engine->failures >= FAILURES_MAX ? "enough violations"
+                                                       : "the time limit is reached";
+    }
+}
+
+enum cli_exit cli_crashtest_run(struct cli_crashtest *test)
+{
+    struct engine engine = {.test = test, .began_ms = tpc_clock_mono_ms()};
+    struct sigaction action = {.sa_handler = on_interrupt};
+    struct tpc_err err = {0};
+    (void)sigaction(SIGINT, &action, NULL);
+    (void)sigaction(SIGTERM, &action, NULL);
+    (void)pthread_mutex_init(&engine.mutex, NULL);
+    (void)pthread_cond_init(&engine.changed, NULL);
+    test->plan.choice = test->choice;
+    test->plan.setup = &test->setup;
+    enum cli_exit result = CLI_ERROR;
+    if (open_setup(test, &err) != TPC_OK) {
+        (void)fprintf(stderr, "assent crashtest: %s\n", err.text);
+    } else {
+        inject_all(&engine);
+        cli_report_progress_end();
+        judge_completeness(&engine);
+        if (test->list && test->complete) {
+            cli_report_list(test);
+        }
+        result = cli_report(test);
+    }
+    cli_setup_close(&test->setup, test->keep || engine.failures > 0);
+    cli_plan_done(&test->plan);
+    (void)pthread_cond_destroy(&engine.changed);
+    (void)pthread_mutex_destroy(&engine.mutex);
+    return result;
+}
