@@ -80,7 +80,8 @@ static enum tpc_rc fail(struct part_sqlite *sqlite, const char *what, struct tpc
     }
 }
 
-/* The first column of the first row as text, "" when there is none. */
+/* The first column of the first row as text, "" when there is none. To the end of what was asked:
+ * some pragmas write, and it is there that they fail. */
 static enum tpc_rc ask(struct part_sqlite *sqlite, const char *sql, char *out, size_t size,
                        struct tpc_err *reterr)
 {
@@ -91,7 +92,10 @@ static enum tpc_rc ask(struct part_sqlite *sqlite, const char *sql, char *out, s
         const char *text = (const char *)sqlite3_column_text(stmt, 0);
         (void)snprintf(out, size, "%s", text != NULL ? text : "");
     }
-    enum tpc_rc result = rc == SQLITE_ROW || rc == SQLITE_DONE ? TPC_OK : fail(sqlite, sql, reterr);
+    while (rc == SQLITE_ROW) {
+        rc = sqlite3_step(stmt);
+    }
+    enum tpc_rc result = rc == SQLITE_DONE ? TPC_OK : fail(sqlite, sql, reterr);
     sqlite3_finalize(stmt);
     return result;
 }
