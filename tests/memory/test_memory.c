@@ -23,6 +23,7 @@
 enum {
     EXIT_HALT = 70,
     SETTLE_MS = 15000,
+    LOOK_MS = 500,
     SAMPLES = 60,
     STICKY_SAMPLES = 20,
     START_SAMPLES = 20,
@@ -110,25 +111,43 @@ static void check_end(struct test *test, const char *name, bool at_start)
     free(output);
 }
 
-/* All run again, with memory. */
-static void revive(struct test *test, const char *name)
+/* All run again, with memory. True when that took a start. */
+static bool revive(struct test *test, const char *name)
 {
     if (sup_proc_said(&test->target->proc, "evt=daemon.halt")) {
         (void)sup_proc_wait(&test->target->proc,
                             SUP_STOP_MS); /* connections close before it ends */
     }
-    if (!sup_daemon_is_running(test->target)) {
+    bool ended = !sup_daemon_is_running(test->target);
+    if (ended) {
         check_end(test, name, false);
-        test->halts++;
         sup_daemon_launch(test->target, NULL);
         if (!sup_proc_wait_ready(&test->target->proc, SUP_START_MS)) {
             char *output = sup_proc_output(&test->target->proc);
             sup_die("%s: %s does not start again:\n%s", name, test->target->name, output);
         }
-    } else {
-        test->went_on++;
     }
     sup_world_revive(&test->world);
+    return ended;
+}
+
+/* Whatever failed for want of memory may make it halt a while later: it is looked after until
+ * nothing is open any more. */
+static void settle(struct test *test, const char *name)
+{
+    uint64_t until_ms = tpc_clock_mono_ms() + SETTLE_MS;
+    struct sup_report open = {.quiet = true};
+    bool halted = false;
+    do {
+        halted = revive(test, name) || halted;
+        open.count = 0;
+        sup_check_settled(&test->world, LOOK_MS, &open);
+    } while (open.count > 0 && tpc_clock_mono_ms() < until_ms);
+    if (open.count > 0) {
+        sup_object(&test->report, "%s: %s", name, open.last);
+    }
+    test->halts += halted;
+    test->went_on += !halted;
 }
 
 /* ---- One run ---- */
@@ -145,8 +164,7 @@ static bool run(struct test *test, uint64_t fail_at, bool sticky)
     (void)disarm(test);
     bool fired = atomic_load(&test->control->failed) > 0;
     test->runs++;
-    revive(test, name);
-    sup_check_settled(&test->world, SETTLE_MS, &test->report);
+    settle(test, name);
     if (test->report.count > objections) {
         (void)fprintf(stderr, "above: %s\n", name);
     }
