@@ -1,5 +1,6 @@
 #include "tests/crash/options.h"
 
+#include "base/clock.h"
 #include "base/id.h"
 
 #include <stdio.h>
@@ -10,7 +11,7 @@ static _Noreturn void usage(const char *program, const char *word)
 {
     (void)fprintf(stderr,
                   "%s: '%s'?\nusage: %s [--seed N] [--count N] [--process NAME] [--point NAME] "
-                  "[--scenario NAME] [--full] [--keep]\n",
+                  "[--scenario NAME] [--seconds N] [--full] [--keep]\n",
                   program, word, program);
     exit(2);
 }
@@ -28,6 +29,7 @@ static uint64_t number(const char *program, const char *text)
 void crash_options_parse(struct crash_options *options, int argc, char **argv)
 {
     options->seed = tpc_random_u64() % 1000000;
+    options->began_ms = tpc_clock_mono_ms();
     for (int i = 1; i < argc; i++) {
         const char *word = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(word, "--keep") == 0) {
@@ -46,6 +48,8 @@ void crash_options_parse(struct crash_options *options, int argc, char **argv)
             options->seed = number(argv[0], value);
         } else if (strcmp(word, "--count") == 0) {
             options->count = number(argv[0], value);
+        } else if (strcmp(word, "--seconds") == 0) {
+            options->seconds = number(argv[0], value);
         } else if (strcmp(word, "--process") == 0) {
             options->process = value;
         } else if (strcmp(word, "--point") == 0) {
@@ -58,4 +62,15 @@ void crash_options_parse(struct crash_options *options, int argc, char **argv)
     }
     (void)printf("seed %llu\n", (unsigned long long)options->seed);
     (void)fflush(stdout);
+}
+
+bool crash_options_is_over(struct crash_options *options)
+{
+    bool over = options->seconds != 0 && options->point == NULL &&
+                tpc_clock_mono_ms() > options->began_ms + options->seconds * 1000;
+    if (over) {
+        (void)snprintf(options->stopped, sizeof options->stopped, ", stopped after %llu s",
+                       (unsigned long long)options->seconds);
+    }
+    return over;
 }

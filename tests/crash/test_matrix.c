@@ -206,12 +206,13 @@ int main(int argc, char **argv)
             continue;
         }
         for (size_t i = 0; i < matrix.point_count[process] && matrix.failures < FAILURES_MAX; i++) {
-            if (is_chosen(options->point, matrix.points[process][i])) {
+            if (is_chosen(options->point, matrix.points[process][i]) &&
+                !crash_options_is_over(&matrix.options)) {
                 kill_at(&matrix, process, matrix.points[process][i]);
             }
         }
     }
-    (void)printf("%u runs, %u failures\n", matrix.runs, matrix.failures);
+    (void)printf("%u runs, %u failures%s\n", matrix.runs, matrix.failures, options->stopped);
     stage_hits_done(&matrix.hits);
     return matrix.failures > 0 ? 1 : 0;
 }

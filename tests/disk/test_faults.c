@@ -40,16 +40,21 @@ struct driver {
     unsigned patient;
     const char *patient_name;
     uint64_t counts[COUNTS];
-    uint64_t struck_ms; /* when a sticky fault was first seen in this run */
-    unsigned runs, struck, halts, refusals, lost, failures;
+    uint64_t struck_ms;     /* when a sticky fault was first seen in this run */
+    uint64_t forces_before; /* that had failed when the patient was started the last time */
+    bool force_failed;      /* one while transfers are under way, in this run */
+    unsigned points, runs, struck, halts, refusals, lost, failures;
 };
 
 /* ---- A sticky fault ends when it stopped the daemon from starting, or after a while ---- */
 
 static void on_start(struct trial *trial, unsigned refused)
 {
+    struct driver *driver = trial->arg;
+    struct faulty *faulty = (struct faulty *)trial;
+    driver->forces_before = atomic_load(&faulty->state->forces_failed);
     if (refused > 0) {
-        faulty_lift((struct faulty *)trial);
+        faulty_lift(faulty);
     }
 }
 
@@ -57,6 +62,8 @@ static void on_look(struct trial *trial)
 {
     struct driver *driver = trial->arg;
     struct faulty *faulty = (struct faulty *)trial;
+    driver->force_failed =
+        driver->force_failed || atomic_load(&faulty->state->forces_failed) > driver->forces_before;
     if (driver->struck_ms == 0 && atomic_load(&faulty->state->strikes) > 0) {
         driver->struck_ms = tpc_clock_mono_ms();
     }
@@ -78,8 +85,12 @@ static uint64_t run(struct driver *driver, const struct mode *mode, uint64_t at)
     plan.again = power && at != 0 ? (plan.seed + (uint64_t)mode->name[0]) % (AGAIN_MAX + 1) : 0;
     uint64_t began_ms = tpc_clock_mono_ms();
     driver->struck_ms = 0;
+    driver->force_failed = false;
     faulty_open(&faulty, driver->patient, &plan);
     trial_play(&faulty.trial);
+    if (driver->force_failed && faulty.trial.halts == 0) {
+        sup_object(&faulty.trial.report, "the log could not be forced, and nobody halted");
+    }
     faulty_lift(&faulty);
     trial_close(&faulty.trial);
     const struct trial *trial = &faulty.trial;
@@ -109,23 +120,81 @@ static uint64_t run(struct driver *driver, const struct mode *mode, uint64_t at)
     return count;
 }
 
-static void run_mode(struct driver *driver, const struct mode *mode)
+/* Modes of one scenario differ in what strikes, at the same boundaries or operations. */
+static uint64_t count_of(struct driver *driver, const struct mode *mode)
 {
-    const struct crash_options *options = &driver->options;
+    uint64_t *count = &driver->counts[mode->counts_as];
+    if (*count == 0) {
+        *count = run(driver, mode, 0);
+    }
+    return *count;
+}
+
+static void run_sample(struct driver *driver, const struct mode *mode)
+{
+    struct crash_options *options = &driver->options;
     if (options->point != NULL) {
         (void)run(driver, mode, strtoull(options->point, NULL, 10));
         return;
     }
-    /* Modes of one scenario differ in what strikes, at the same boundaries or operations. */
-    uint64_t count = driver->counts[mode->counts_as];
-    if (count == 0) {
-        count = driver->counts[mode->counts_as] = run(driver, mode, 0);
-    }
+    uint64_t count = count_of(driver, mode);
     uint64_t samples = options->count != 0 ? options->count : SAMPLES;
-    uint64_t step = options->full || count < samples ? 1 : count / samples;
+    uint64_t step = count < samples ? 1 : count / samples;
     for (uint64_t at = 1 + options->seed % step; at <= count; at += step) {
         /* Odd boundaries come before a sync, when there is something to lose. */
         (void)run(driver, mode, mode->counts_as == BOUNDARIES && step > 1 ? at | 1 : at);
+    }
+}
+
+static uint64_t common_divisor(uint64_t a, uint64_t b)
+{
+    return b == 0 ? a : common_divisor(b, a % b);
+}
+
+/* The @index-th of 1 to @count, in an order of which each beginning is spread over all of them. */
+static uint64_t spread(uint64_t index, uint64_t count)
+{
+    uint64_t stride = count * 618 / 1000 + 1;
+    while (common_divisor(stride, count) != 1) {
+        stride++;
+    }
+    return 1 + index * stride % count;
+}
+
+/* Every point, the modes in turn, until the time is over. */
+static void run_all(struct driver *driver, const struct mode *const *chosen, size_t modes_chosen)
+{
+    bool more = true;
+    for (uint64_t i = 0; more; i++) {
+        more = false;
+        for (size_t m = 0; m < modes_chosen; m++) {
+            uint64_t count = count_of(driver, chosen[m]);
+            driver->points += i == 0 ? (unsigned)count : 0;
+            if (i < count && !crash_options_is_over(&driver->options)) {
+                (void)run(driver, chosen[m], spread(i, count));
+                more = true;
+            }
+        }
+    }
+}
+
+static void run_modes(struct driver *driver)
+{
+    const struct crash_options *options = &driver->options;
+    const struct mode *chosen[MODES];
+    size_t count = 0;
+    for (size_t i = 0; i < MODES; i++) {
+        if (strcmp(options->scenario, modes[i].name) == 0 ||
+            strcmp(options->scenario, modes[i].scenario) == 0) {
+            chosen[count++] = &modes[i];
+        }
+    }
+    if (options->full && options->point == NULL) {
+        run_all(driver, chosen, count);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        run_sample(driver, chosen[i]);
     }
 }
 
@@ -181,16 +250,15 @@ int main(int argc, char **argv)
         run_lies(&driver);
         return driver.failures > 0 ? 1 : 0;
     }
-    for (size_t i = 0; i < MODES; i++) {
-        if (strcmp(options->scenario, modes[i].name) == 0 ||
-            strcmp(options->scenario, modes[i].scenario) == 0) {
-            run_mode(&driver, &modes[i]);
-        }
+    run_modes(&driver);
+    (void)printf("%u runs", driver.runs);
+    if (driver.points > 0) {
+        (void)printf(" for %u points", driver.points);
     }
-    (void)printf("%u runs, %u with faults, %u halts, %u refused starts, %u writes lost, "
-                 "%u failures\n",
-                 driver.runs, driver.struck, driver.halts, driver.refusals, driver.lost,
-                 driver.failures);
+    (void)printf(" of %s (%s), %u with faults, %u halts, %u refused starts, %u writes lost, "
+                 "%u failures%s\n",
+                 driver.patient_name, options->scenario, driver.struck, driver.halts,
+                 driver.refusals, driver.lost, driver.failures, options->stopped);
     bool sampled = options->point == NULL && strcmp(options->scenario, "power") == 0;
     if (driver.struck == 0 || (sampled && driver.lost == 0)) {
         (void)fprintf(stderr, "nothing was struck or lost: this shows nothing\n");

@@ -166,13 +166,16 @@ static void image_done(struct image *image, bool keep)
 
 struct driver {
     struct crash_options options;
-    unsigned failures;
+    unsigned cuts, failures;
     bool forbidden; /* no image can be mounted */
 };
 
 static void try(struct driver *driver, unsigned patient, uint64_t seed, bool lies)
 {
     struct image image = {.faulty = {.trial = {.seed = seed}}, .lies = lies};
+    if (driver->forbidden) {
+        return;
+    }
     if (!image_open(&image, patient)) {
         driver->forbidden = true;
     } else if (run(&image, seed) != lies) {
@@ -180,6 +183,7 @@ static void try(struct driver *driver, unsigned patient, uint64_t seed, bool lie
         (void)fprintf(stderr, "%srun again with: --seed %llu --count 1\n",
                       lies ? "nobody noticed the lies; " : "", (unsigned long long)seed);
     }
+    driver->cuts += !driver->forbidden && !lies;
     image_done(&image, driver->options.keep);
 }
 
@@ -192,14 +196,16 @@ int main(int argc, char **argv)
     if (!mounts_enter()) {
         return MOUNTS_SKIPPED;
     }
-    for (unsigned patient = 0; patient < 2; patient++) {
-        for (uint64_t i = 0; i <= cuts && !driver.forbidden; i++) {
-            try(&driver, patient, options->seed + i, i == cuts);
-        }
+    for (uint64_t i = 0; i < cuts && !crash_options_is_over(&driver.options); i++) {
+        try(&driver, 0, options->seed + i, false);
+        try(&driver, 1, options->seed + i, false);
     }
+    try(&driver, 0, options->seed + cuts, true);
+    try(&driver, 1, options->seed + cuts, true);
     if (driver.forbidden) {
         (void)printf("skipped: no ext4 image can be made and mounted here\n");
         return MOUNTS_SKIPPED;
     }
+    (void)printf("%u cuts, %u failures%s\n", driver.cuts, driver.failures, options->stopped);
     return driver.failures > 0 ? 1 : 0;
 }

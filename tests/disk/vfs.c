@@ -3,6 +3,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -119,11 +120,19 @@ static int shim_truncate(sqlite3_file *file, sqlite3_int64 size)
     return leave(below(file)->pMethods->xTruncate(below(file), size));
 }
 
+static bool is_log(const struct shim *shim)
+{
+    return shim->path != NULL && strstr(shim->path, "/log.db-wal") != NULL;
+}
+
 static int shim_sync(sqlite3_file *file, int flags)
 {
     enter();
     disk_boundary();
     if (disk_strikes(DISK_SYNC)) {
+        if (is_log(shim_of(file))) {
+            (void)atomic_fetch_add(&disk.state->forces_failed, 1);
+        }
         return leave(SQLITE_IOERR_FSYNC);
     }
     if (disk_lies()) {

@@ -1,4 +1,6 @@
-/* usage: memory_test coordinator|agent [--full] [--stage once|sticky|start] [--from N] [--keep]
+/* usage: memory_test coordinator|agent [--full] [--stage once|sticky|start] [--from N] [--seconds
+ * N]
+ *                    [--keep]
  *
  * The N-th allocation of one process fails, or all from the N-th on, for N = 1, 2, … until the
  * scenario is over before one fails. The process may go on, or halt with a message; it is started
@@ -43,7 +45,9 @@ struct test {
     bool full;
     const char *stage; /* NULL: all */
     unsigned from;
-    unsigned runs, halts, went_on, not_started;
+    uint64_t seconds, began_ms; /* begin no run after that; 0: no bound */
+    bool stopped;
+    unsigned runs, halts, went_on, starts, not_started;
 };
 
 /* ---- The process that has no memory ---- */
@@ -179,11 +183,17 @@ static uint64_t count_allocations(struct test *test)
     return disarm(test);
 }
 
+static bool is_over(struct test *test)
+{
+    test->stopped = test->stopped || (test->seconds != 0 &&
+                                      tpc_clock_mono_ms() > test->began_ms + test->seconds * 1000);
+    return test->stopped || test->report.count >= OBJECTIONS_MAX;
+}
+
 static void run_all(struct test *test, uint64_t count, unsigned samples, bool sticky)
 {
     uint64_t step = test->full || count < samples ? 1 : count / samples;
-    for (uint64_t at = test->from; run(test, at, sticky) && test->report.count < OBJECTIONS_MAX;
-         at += step) {
+    for (uint64_t at = test->from; !is_over(test) && run(test, at, sticky); at += step) {
         if (test->runs % 20 == 0) {
             (void)printf("%u runs, N %llu of about %llu\n", test->runs, (unsigned long long)at,
                          (unsigned long long)count);
@@ -203,6 +213,7 @@ static bool start(struct test *test, uint64_t fail_at)
     sup_daemon_launch(test->target, NULL);
     bool ready = sup_proc_wait_ready(&test->target->proc, SUP_START_MS);
     (void)disarm(test);
+    test->starts++;
     if (!ready) {
         check_end(test, name, true);
         test->not_started++;
@@ -224,8 +235,7 @@ static void run_starts(struct test *test)
     uint64_t count = disarm(test);
     uint64_t step = test->full || count < START_SAMPLES ? 1 : count / START_SAMPLES;
     (void)printf("%llu allocations in a start\n", (unsigned long long)count);
-    for (uint64_t at = test->from; start(test, at) && test->report.count < OBJECTIONS_MAX;
-         at += step) {
+    for (uint64_t at = test->from; !is_over(test) && start(test, at); at += step) {
     }
 }
 
@@ -249,11 +259,16 @@ static void play(struct test *test)
     if (is_wanted(test, "start")) {
         run_starts(test);
     }
-    (void)printf("%u runs: %u went on, %u halted; %u starts refused\n", test->runs, test->went_on,
-                 test->halts, test->not_started);
     if (test->report.count < OBJECTIONS_MAX) {
         sup_check_all(&test->world, &test->history, NULL, &test->report);
     }
+    (void)printf("%u runs of %s: %u went on, %u halted; %u starts, %u of them refused; %u failures",
+                 test->runs, test->target->name, test->went_on, test->halts, test->starts,
+                 test->not_started, test->report.count);
+    if (test->stopped) {
+        (void)printf(", stopped after %llu s", (unsigned long long)test->seconds);
+    }
+    (void)printf("\n");
 }
 
 static void parse(struct test *test, int argc, char **argv, bool *ret_keep)
@@ -270,6 +285,9 @@ static void parse(struct test *test, int argc, char **argv, bool *ret_keep)
         } else if (strcmp(argv[i], "--from") == 0 && atoi(value) > 0) {
             test->from = (unsigned)atoi(value);
             i++;
+        } else if (strcmp(argv[i], "--seconds") == 0 && atoi(value) > 0) {
+            test->seconds = (uint64_t)atoi(value);
+            i++;
         } else {
             argc = 0;
         }
@@ -277,7 +295,7 @@ static void parse(struct test *test, int argc, char **argv, bool *ret_keep)
     if (argc < 2) {
         (void)fprintf(stderr,
                       "usage: %s coordinator|agent [--full] [--stage once|sticky|start] "
-                      "[--from N] [--keep]\n",
+                      "[--from N] [--seconds N] [--keep]\n",
                       argv[0]);
         exit(2);
     }
@@ -287,6 +305,7 @@ int main(int argc, char **argv)
 {
     static struct test test = {.from = 1};
     bool keep = false;
+    test.began_ms = tpc_clock_mono_ms();
     parse(&test, argc, argv, &keep);
     sup_world_init(&test.world, &(struct sup_world_options){
                                     .agents = 2, .balance = 1000000, .agent_flags = agent_flags});
