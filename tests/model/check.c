@@ -45,6 +45,18 @@ static void check_kept(const struct world *world, unsigned part, unsigned t)
     }
 }
 
+/* The end of a commit is told when every branch has applied it, so that the caller reads it. */
+static void check_ended(const struct world *world, unsigned part, unsigned t)
+{
+    const struct seat *seat = &world->sides[part].seats[t];
+    const struct ctxn *txn = &world->txns[t];
+    if ((txn->flags & T_ENDED) != 0 && txn->state == COORD_COMMITTED &&
+        (seat->past & PAST_VOTED) != 0 && (seat->db & DB_APPLIED) == 0 && !excused(txn)) {
+        model_blame("T%u has ended as committed, and %c has not applied it", t + 1,
+                    model_name(part));
+    }
+}
+
 /* Where no record is made of it, what is told is what the database has. */
 static void check_one_phase(const struct world *world, unsigned t)
 {
@@ -89,6 +101,7 @@ static void check_branch(const struct model_config *config, const struct world *
                     model_name(part));
     }
     check_kept(world, part, t);
+    check_ended(world, part, t);
 }
 
 void model_check(const struct model_config *config, const struct world *world)

@@ -31,6 +31,12 @@ const struct run model_runs[] = {
                 .work = ALL_WORK,
                 .fickle = true,
                 .undelivered = true}},
+    {.config = {.name = "lost-log",
+                .parts = 1,
+                .txns = 1,
+                .work = ALL_WORK,
+                .lost_logs = true,
+                .loose_answers = true}},
     {.config = {.name = "two-txns", .parts = 1, .txns = 2, .work = WORK_READY, .retention = true},
      .full = true},
 };
