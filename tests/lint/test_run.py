@@ -54,7 +54,7 @@ class Run(unittest.TestCase):
         for words in ([], ["help"], ["--help"]):
             done = self.run_word(*words)
             self.assertEqual((done.returncode, done.stderr, done.notes), (0, "", ""))
-            for word in ("demo", "build", "test", "model", "asan", "tsan", "fuzz", "proof", "lint", "format",
+            for word in ("demo", "build", "test", "model", "mutants", "asan", "tsan", "fuzz", "proof", "lint", "format",
                          "help"):
                 self.assertIn("\n  " + word, done.stdout)
 

@@ -1,0 +1,113 @@
+"""The layers of tests that a fault is shown to, the fastest first."""
+
+import glob
+import os
+import re
+import signal
+import subprocess
+
+
+class Layer:
+    """@tests: a regular expression for names of ctest, or None where @command, which exits with 0 for
+    an objection, says it instead. @files: whose faults it is always shown."""
+
+    def __init__(self, name, what, files, limit_s, tests=None, command=None):
+        self.name, self.what, self.files, self.limit_s = name, what, tuple(files), limit_s
+        self.tests, self.command = tests, command
+
+    def is_for(self, mutant):
+        return self.name == mutant.by or mutant.file.startswith(self.files)
+
+
+CORE = ["coordinator/coord_", "participant/part_"]
+STORE = ["wal/"]
+SQLITE = ["participant/sqlite_"]
+
+LAYERS = [
+    Layer("model", "every interleaving of both state machines (`./run model`)", CORE, 300,
+          command=["tests/model_check", "--expect-violation"]),
+    Layer("fuzz", "the kept inputs of the fuzzers, once more: events, records, payloads",
+          CORE + STORE + SQLITE + ["api/codec"], 120, tests=r"^fuzz\."),
+    Layer("unit.core", "unit tests of the state machines, their records and recovery", CORE, 120,
+          tests=r"^unit\.(coordinator\.|participant\.part_)"),
+    Layer("unit.wal", "unit tests of the log", STORE, 240, tests=r"^unit\.wal\."),
+    Layer("unit.sqlite", "unit tests of the SQLite resource", SQLITE, 240,
+          tests=r"^unit\.participant\.sqlite_"),
+    Layer("unit.agent", "tests of a whole agent by its messages", ["participant/"], 120,
+          tests=r"^unit\.participant\.agent$"),
+    Layer("http", "whole daemons by their HTTP, with scripted participants, and their start",
+          [], 600, tests=r"^http\."),
+    Layer("budget", "messages and forced writes counted", [], 120, tests=r"^crash\.budget$"),
+    Layer("load", "transfers by many clients at once, and the books afterwards", [], 600,
+          tests=r"^crash\.load$"),
+    Layer("crash", "daemons killed at every failpoint, and again while they recover", [], 1200,
+          tests=r"^crash\.(coordinator|agent|random)$"),
+    Layer("power", "disks that forget what was not forced", [], 1200, tests=r"^power\."),
+    Layer("disk", "disks that fail", [], 1200, tests=r"^disk\.(coord|agent)$"),
+]
+
+
+def by_name(name):
+    for layer in LAYERS:
+        if layer.name == name:
+            return layer
+    raise KeyError(name)
+
+
+def run_bounded(command, limit_s, cwd):
+    """(status, output); status None: it did not end in time."""
+    child = subprocess.Popen(command, cwd=cwd, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT, encoding="utf-8", errors="replace",
+                             start_new_session=True)
+    try:
+        said, _ = child.communicate(timeout=limit_s)
+        return child.returncode, said
+    except subprocess.TimeoutExpired:
+        os.killpg(child.pid, signal.SIGKILL)
+        said, _ = child.communicate()
+        return None, said
+
+
+def targets(build, layer):
+    """What has to be built for it. (ctest itself does not tell the command of a test that has not been
+    built.)"""
+    if layer.command:
+        return [layer.command[0]]
+    found = set()
+    for path in glob.glob(os.path.join(build, "**", "CTestTestfile.cmake"), recursive=True):
+        with open(path, encoding="utf-8") as file:
+            for name, program in re.findall(r'^add_test\(\[=\[(.+?)\]=\] "(.+?)"', file.read(), re.M):
+                if re.search(layer.tests, name):
+                    ours = program.startswith(build + os.sep)
+                    found.add(os.path.relpath(program, build) if ours else "programs")
+    return sorted(found)
+
+
+def first_words(said):
+    """What it objected to, in a few words that are the same each time."""
+    for pattern in (r"VIOLATION: (.*)", r"(.*ssertion.*)"):
+        found = re.search(pattern, said)
+        if found:
+            return re.sub(r"(\S*/)?(\w+\.c):\d+", r"\2", found.group(1)).strip()
+    failed = re.findall(r"^\s*\d+ - (\S+) \((\w+)", said, re.M)
+    case = re.search(r"^(?:\d+: )?\[  FAILED  \] (test_\w+)", said, re.M)
+    if failed:
+        name, how = failed[0]
+        return name + (f": {case.group(1)}" if case else "" if how == "Failed" else f": {how}")
+    return "ended by a signal"
+
+
+def objection(build, layer):
+    """None: it has none. The build must be up to date."""
+    if layer.command:
+        words = [os.path.join(build, layer.command[0]), *layer.command[1:]]
+        status, said = run_bounded(words, layer.limit_s, build)
+        if status is not None and status > 0:
+            return None
+    else:
+        status, said = run_bounded(["ctest", "--test-dir", build, "-R", layer.tests,
+                                    "--stop-on-failure", "--output-on-failure",
+                                    "--no-tests=error"], layer.limit_s, build)
+        if status == 0:
+            return None
+    return "does not end" if status is None else first_words(said)

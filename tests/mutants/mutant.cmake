@@ -1,0 +1,35 @@
+# With -DASSENT_MUTANT=NAME every source that has a fault in list.toml is compiled from a copy in the
+# build directory, one of them with the fault NAME; "none" is the same without a fault. Another
+# fault is chosen without configuring again by `mutants.py plant NAME BUILD`.
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+execute_process(
+  COMMAND ${Python3_EXECUTABLE} ${CMAKE_CURRENT_LIST_DIR}/mutants.py plant ${ASSENT_MUTANT} ${CMAKE_BINARY_DIR}
+  OUTPUT_VARIABLE mutant_files OUTPUT_STRIP_TRAILING_WHITESPACE COMMAND_ERROR_IS_FATAL ANY)
+string(REPLACE "\n" ";" mutant_files "${mutant_files}")
+if(NOT ASSENT_MUTANT STREQUAL "none")
+  message(WARNING "This build has the fault ${ASSENT_MUTANT} in it: never use it for anything but tests")
+endif()
+
+function(assent_compile_copies folder)
+  get_property(targets DIRECTORY ${folder} PROPERTY BUILDSYSTEM_TARGETS)
+  foreach(target ${targets})
+    get_target_property(sources ${target} SOURCES)
+    set(copies "")
+    foreach(source ${sources})
+      cmake_path(ABSOLUTE_PATH source BASE_DIRECTORY ${folder} NORMALIZE OUTPUT_VARIABLE path)
+      cmake_path(RELATIVE_PATH path BASE_DIRECTORY ${CMAKE_SOURCE_DIR})
+      if(path IN_LIST mutant_files)
+        set(source ${CMAKE_BINARY_DIR}/mutants/${path})
+      endif()
+      list(APPEND copies ${source})
+    endforeach()
+    if(sources AND NOT copies STREQUAL sources)
+      set_target_properties(${target} PROPERTIES SOURCES "${copies}")
+    endif()
+  endforeach()
+  get_property(inner DIRECTORY ${folder} PROPERTY SUBDIRECTORIES)
+  foreach(next ${inner})
+    assent_compile_copies(${next})
+  endforeach()
+endfunction()
+assent_compile_copies(${CMAKE_SOURCE_DIR})
