@@ -37,12 +37,14 @@ struct api_submit {
     uint64_t timeout_ms;
     enum api_ack ack;
     enum api_isolation isolation;
+    bool open; /* interactive: no branches yet */
     size_t branch_count;
     struct api_submit_branch *branches;
 };
 
 /* Check everything api.md says of the body: unknown members, types, ranges, each participant once,
- * statements with sql, params and expect. `{"open": true}` is refused as not supported.
+ * statements with sql, params and expect. `{"open": true}` has no branches: they come with
+ * api_execute_decode.
  *
  * Here and below: what is returned is zeroed on failure; the api_*_done zero what they free. */
 TPC_NODISCARD enum tpc_rc api_submit_decode(const char *body, size_t size,
@@ -50,6 +52,13 @@ TPC_NODISCARD enum tpc_rc api_submit_decode(const char *body, size_t size,
                                             struct api_submit *ret_submit,
                                             struct api_refusal *reterr);
 void api_submit_done(struct api_submit *submit);
+
+/* POST /v1/transactions/{id}/statements: {"participant", "statements"}. */
+TPC_NODISCARD enum tpc_rc api_execute_decode(const char *body, size_t size,
+                                             const struct api_codec_limits *limits,
+                                             struct api_submit_branch *ret_branch,
+                                             struct api_refusal *reterr);
+void api_submit_branch_done(struct api_submit_branch *branch);
 
 /* ---- Statements, as the participant sees them ---- */
 
@@ -87,7 +96,7 @@ void api_value_write(struct tpc_buf *out, const struct api_value *value);
 
 /* ---- Coordinator to participant: POST /v1/messages ---- */
 
-enum api_op { API_OP_PREPARE, API_OP_COMMIT, API_OP_ABORT, API_OP_COUNT };
+enum api_op { API_OP_PREPARE, API_OP_COMMIT, API_OP_ABORT, API_OP_EXECUTE, API_OP_COUNT };
 const char *api_op_name(enum api_op op);
 
 /* Which coordinator speaks; carried in every message. */
@@ -103,7 +112,9 @@ struct api_message {
     bool gtid_valid;
     struct tpc_id gtid;
     char gtid_text[64]; /* as sent, cut, for the answer to an invalid one */
-    /* prepare only */
+    /* prepare and execute only */
+    uint64_t executed;   /* how many executes of this branch came before; with a prepare, more than
+                            none: of an interactive branch, whose work is done */
     uint64_t began_us;   /* start of the transaction's first attempt: its age for wait-die; when the
                             coordinator did not tell: 2^53 - 1, younger than any */
     uint64_t timeout_ms; /* at most limits->timeout_ms_max: what is above is cut, not refused */
@@ -196,7 +207,7 @@ void api_answer_write(struct tpc_buf *out, const struct api_answer *answer);
 /* Unknown members are ignored here: a newer participant may say more. An error
  * whose name we do not know becomes API_ERROR_PROTOCOL, a cause API_CAUSE_PARTICIPANT_ERROR, and so
  * does a "no" without a cause. An answer to prepare must have a vote or an error, one to commit and
- * abort a state or an error: else TPC_EINVAL. */
+ * abort a state or an error, one to execute results, a cause or an error: else TPC_EINVAL. */
 TPC_NODISCARD enum tpc_rc api_answer_decode(const char *line, size_t size,
                                             struct api_answer *ret_answer, struct tpc_err *reterr);
 void api_answer_done(struct api_answer *answer);

@@ -230,8 +230,13 @@ static enum tpc_rc read_verdict(const struct api_json *const *member, struct api
         return read_error(member, answer, reterr);
     }
     int choice = 0;
-    enum tpc_rc rc;
-    if (answer->op == API_OP_PREPARE) {
+    enum tpc_rc rc = TPC_OK;
+    if (answer->op == API_OP_EXECUTE) {
+        if (!member[CAUSE] && !member[RESULTS]) {
+            rc = api_refuse(reterr, NULL, TPC_EINVAL,
+                            "must have \"results\", \"cause\" or \"error\"");
+        }
+    } else if (answer->op == API_OP_PREPARE) {
         rc = api_choice_read(member[VOTE], API_AT(NULL, member_names[VOTE]), vote_names,
                              API_COUNT(vote_names), &choice, reterr);
         answer->vote = (enum api_vote)choice;

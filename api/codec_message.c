@@ -6,7 +6,10 @@
 #include <string.h>
 
 const char *const api_op_names[API_OP_COUNT] = {
-    [API_OP_PREPARE] = "prepare", [API_OP_COMMIT] = "commit", [API_OP_ABORT] = "abort"};
+    [API_OP_PREPARE] = "prepare",
+    [API_OP_COMMIT] = "commit",
+    [API_OP_ABORT] = "abort",
+    [API_OP_EXECUTE] = "execute"};
 
 const char *const api_isolation_names[] = {
     [API_ISOLATION_DEFAULT] = "default", [API_ISOLATION_SERIALIZABLE] = "serializable"};
@@ -81,9 +84,9 @@ void api_coordinator_write(struct tpc_buf *out, const struct api_coordinator *co
 
 /* ---- Reading ---- */
 
-enum { OP, GTID, BEGAN_US, TIMEOUT_MS, ONE_PHASE, ISOLATION, STATEMENTS, MEMBER_COUNT };
+enum { OP, GTID, BEGAN_US, TIMEOUT_MS, ONE_PHASE, ISOLATION, EXECUTED, STATEMENTS, MEMBER_COUNT };
 static const char *const member_names[MEMBER_COUNT] = {
-    "op", "gtid", "began_us", "timeout_ms", "one_phase", "isolation", "statements"};
+    "op", "gtid", "began_us", "timeout_ms", "one_phase", "isolation", "executed", "statements"};
 
 /* A gtid that is none is answered on its own line; the other messages are carried out. */
 static enum tpc_rc read_gtid(const struct api_json *value, const struct api_at *at,
@@ -120,17 +123,34 @@ static enum tpc_rc read_times(const struct api_json *const *member, const struct
     return rc;
 }
 
-static enum tpc_rc read_prepare(const struct api_json *const *member, const struct api_at *at,
-                                const struct api_codec_limits *limits, struct api_message *message,
-                                struct api_refusal *reterr)
+/* The work of an interactive branch has been done when it is prepared. */
+static bool has_no_statements(const struct api_message *message)
+{
+    return message->op == API_OP_PREPARE && message->executed > 0;
+}
+
+/* A prepare or an execute. */
+static enum tpc_rc read_work(const struct api_json *const *member, const struct api_at *at,
+                             const struct api_codec_limits *limits, struct api_message *message,
+                             struct api_refusal *reterr)
 {
     enum tpc_rc rc = read_times(member, at, limits, message, reterr);
+    if (!rc && member[EXECUTED]) {
+        rc = api_u64_read(member[EXECUTED], API_AT(at, member_names[EXECUTED]), 0,
+                          API_SAFE_INTEGER_MAX, &message->executed, reterr);
+    }
     int isolation = API_ISOLATION_DEFAULT;
     if (!rc && member[ISOLATION]) {
         rc = api_choice_read(member[ISOLATION], API_AT(at, member_names[ISOLATION]),
                              api_isolation_names, API_ISOLATION_COUNT, &isolation, reterr);
     }
     message->isolation = (enum api_isolation)isolation;
+    if (!rc && has_no_statements(message)) {
+        return member[STATEMENTS]
+                   ? api_refuse(reterr, API_AT(at, member_names[STATEMENTS]), TPC_EINVAL,
+                                "cannot come with the prepare of an interactive branch")
+                   : TPC_OK;
+    }
     if (!rc) {
         rc = api_statements_read(member[STATEMENTS], API_AT(at, member_names[STATEMENTS]), limits,
                                  &message->statements, reterr);
@@ -138,16 +158,17 @@ static enum tpc_rc read_prepare(const struct api_json *const *member, const stru
     return rc;
 }
 
-/* Members that only mean something in a prepare are refused elsewhere. */
-static enum tpc_rc refuse_prepare_members(const struct api_json *const *member,
+/* Members that only mean something with work are refused elsewhere. */
+static enum tpc_rc refuse_work_members(const struct api_json *const *member,
                                           const struct api_at *at, enum api_op op,
                                           struct api_refusal *reterr)
 {
-    static const int only_prepare[] = {BEGAN_US, TIMEOUT_MS, ISOLATION, STATEMENTS};
-    for (size_t i = 0; i < API_COUNT(only_prepare); i++) {
-        if (member[only_prepare[i]]) {
-            return api_refuse(reterr, API_AT(at, member_names[only_prepare[i]]), TPC_EINVAL,
-                              "is for \"prepare\" only, not for \"%s\"", api_op_names[op]);
+    static const int only_work[] = {BEGAN_US, TIMEOUT_MS, ISOLATION, EXECUTED, STATEMENTS};
+    for (size_t i = 0; i < API_COUNT(only_work); i++) {
+        if (member[only_work[i]]) {
+            return api_refuse(reterr, API_AT(at, member_names[only_work[i]]), TPC_EINVAL,
+                              "is for \"prepare\" and \"execute\" only, not for \"%s\"",
+                              api_op_names[op]);
         }
     }
     return TPC_OK;
@@ -174,8 +195,9 @@ static enum tpc_rc read_message(const struct api_json *value, const struct api_a
                            &message->one_phase, reterr);
     }
     if (!rc) {
-        rc = op == API_OP_PREPARE ? read_prepare(member, at, limits, message, reterr)
-                                  : refuse_prepare_members(member, at, message->op, reterr);
+        rc = op == API_OP_PREPARE || op == API_OP_EXECUTE
+                 ? read_work(member, at, limits, message, reterr)
+                 : refuse_work_members(member, at, message->op, reterr);
     }
     return rc;
 }
@@ -271,7 +293,7 @@ void api_message_write(struct tpc_buf *out, const struct api_message *message,
     api_jw_str(out, api_op_names[message->op]);
     api_jw_key(out, member_names[GTID]);
     api_jw_id(out, &message->gtid);
-    if (message->op == API_OP_PREPARE) {
+    if (message->op == API_OP_PREPARE || message->op == API_OP_EXECUTE) {
         api_jw_key(out, member_names[BEGAN_US]);
         api_jw_u64(out, message->began_us);
         api_jw_key(out, member_names[TIMEOUT_MS]);
@@ -279,6 +301,10 @@ void api_message_write(struct tpc_buf *out, const struct api_message *message,
         if (message->isolation != API_ISOLATION_DEFAULT) {
             api_jw_key(out, member_names[ISOLATION]);
             api_jw_str(out, api_isolation_names[message->isolation]);
+        }
+        if (message->executed > 0) {
+            api_jw_key(out, member_names[EXECUTED]);
+            api_jw_u64(out, message->executed);
         }
     }
     if (message->one_phase) {

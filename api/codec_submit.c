@@ -111,14 +111,15 @@ static enum tpc_rc read_choices(const struct api_json *ack, const struct api_jso
     return rc;
 }
 
-static enum tpc_rc read_open(const struct api_json *value, struct api_refusal *reterr)
+static enum tpc_rc read_open(const struct api_json *value, const struct api_json *branches,
+                             struct api_submit *submit, struct api_refusal *reterr)
 {
-    bool open = false;
-    enum tpc_rc rc = value ? api_bool_read(value, API_AT(NULL, "open"), &open, reterr) : TPC_OK;
-    if (!rc && open) {
-        rc = api_refuse(reterr, API_AT(NULL, "open"), TPC_EINVAL,
-                        "interactive transactions are not supported by this version: send the "
-                        "whole transaction with \"branches\"");
+    enum tpc_rc rc =
+        value ? api_bool_read(value, API_AT(NULL, "open"), &submit->open, reterr) : TPC_OK;
+    if (!rc && submit->open && branches) {
+        rc = api_refuse(reterr, API_AT(NULL, "branches"), TPC_EINVAL,
+                        "cannot come with \"open\": the work of an interactive transaction is sent "
+                        "to its /statements, one participant at a time");
     }
     return rc;
 }
@@ -133,7 +134,7 @@ static enum tpc_rc read_submit(const struct api_json *root, const struct api_cod
     enum tpc_rc rc = api_members_read(
         root, NULL, &(struct api_members){.names = names, .count = COUNT}, member, reterr);
     if (!rc) {
-        rc = read_open(member[OPEN], reterr);
+        rc = read_open(member[OPEN], member[BRANCHES], submit, reterr);
     }
     if (!rc && member[LABEL]) {
         rc = api_text_read(member[LABEL], API_AT(NULL, names[LABEL]), 0, LABEL_MAX, &submit->label,
@@ -147,7 +148,7 @@ static enum tpc_rc read_submit(const struct api_json *root, const struct api_cod
     if (!rc) {
         rc = read_choices(member[ACK], member[ISOLATION], submit, reterr);
     }
-    if (!rc) {
+    if (!rc && !submit->open) {
         rc = read_branches(member[BRANCHES], API_AT(NULL, names[BRANCHES]), limits, submit, reterr);
     }
     return rc;
@@ -171,11 +172,36 @@ enum tpc_rc api_submit_decode(const char *body, size_t size, const struct api_co
     return rc;
 }
 
+enum tpc_rc api_execute_decode(const char *body, size_t size, const struct api_codec_limits *limits,
+                               struct api_submit_branch *ret_branch, struct api_refusal *reterr)
+{
+    *ret_branch = (struct api_submit_branch){0};
+    struct api_submit submit = {.branches = ret_branch, .branch_count = 1};
+    struct api_json *root;
+    enum tpc_rc rc = api_document_parse(body, size, &root, reterr);
+    if (rc) {
+        return rc;
+    }
+    struct api_codec_limits full = api_limits_or_defaults(limits);
+    rc = read_branch(root, NULL, &full, &submit, 0, reterr);
+    api_json_free(root);
+    if (rc) {
+        api_submit_branch_done(ret_branch);
+    }
+    return rc;
+}
+
+void api_submit_branch_done(struct api_submit_branch *branch)
+{
+    free(branch->participant);
+    free(branch->statements);
+    *branch = (struct api_submit_branch){0};
+}
+
 void api_submit_done(struct api_submit *submit)
 {
     for (size_t i = 0; i < submit->branch_count; i++) {
-        free(submit->branches[i].participant);
-        free(submit->branches[i].statements);
+        api_submit_branch_done(&submit->branches[i]);
     }
     free(submit->branches);
     free(submit->label);

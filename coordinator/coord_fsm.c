@@ -1,6 +1,8 @@
 /* The life of a transaction
  *
- * Two-phase commit, presumed abort. START sends every branch its prepare. The votes:
+ * Two-phase commit, presumed abort. An interactive transaction is ACTIVE first: its branches do
+ * their work step by step, and anything that goes wrong aborts it. Nothing of it is logged: after a
+ * crash nobody knows it, which is abort. START sends every branch its prepare. The votes:
  *
  *   all read_only          COMMITTED at once: nothing to decide and nothing to recover.
  *   all yes or read_only   LOGGING: the commit record is being forced. From here on nothing
@@ -52,6 +54,13 @@ void coord_init(struct coord_txn *txn, unsigned branch_count, bool one_phase)
     txn->one_phase = one_phase;
 }
 
+void coord_join(struct coord_txn *txn)
+{
+    TPC_ASSERT(txn->state == COORD_ACTIVE && txn->branch_count < COORD_BRANCHES_MAX);
+    memset(&txn->branches[txn->branch_count], 0, sizeof txn->branches[0]);
+    txn->branch_count++;
+}
+
 /* ---- Conditions of a row ---- */
 
 static bool two_phase(const struct coord_move *m)
@@ -101,10 +110,21 @@ struct row {
 #define LATE(state, event)        [COORD_##state][COORD_EV_##event] = ON(late, TO(state))
 
 static const struct row table[COORD_STATE_COUNT][COORD_EVENT_COUNT] = {
+[COORD_NONE][COORD_EV_OPEN]                 = ON(open, TO(ACTIVE)),
 [COORD_NONE][COORD_EV_START]                = ON(start, TO(PREPARING)),
 [COORD_NONE][COORD_EV_LOG_COMMIT]           = IF(commit_record, log_commit, TO(COMMITTING)),
 [COORD_NONE][COORD_EV_LOG_PENDING]          = IF(one_phase, log_pending, TO(ASKING)),
 [COORD_NONE][COORD_EV_LOG_END]              = IF(end_record, log_end, TO(COMMITTED) | TO(ABORTED)),
+
+/* Two-phase only. A step that is refused has undone its branch; of one that is lost nobody knows. */
+[COORD_ACTIVE][COORD_EV_START]              = ON(start_active, TO(PREPARING) | TO(COMMITTED)),
+[COORD_ACTIVE][COORD_EV_VOTE_NO]            = ON(vote_no, TO(ABORTING) | TO(ABORTED)),
+[COORD_ACTIVE][COORD_EV_UNREACHABLE]        = ON(give_up, TO(ABORTING)),
+[COORD_ACTIVE][COORD_EV_LOST]               = ON(give_up, TO(ABORTING)),
+[COORD_ACTIVE][COORD_EV_TIMEOUT]            = ON(give_up, TO(ABORTING) | TO(ABORTED)),
+[COORD_ACTIVE][COORD_EV_CLIENT_ABORT]       = ON(give_up, TO(ABORTING) | TO(ABORTED)),
+LATE(ACTIVE, RETRY),
+LATE(ACTIVE, GRACE),
 
 [COORD_PREPARING][COORD_EV_VOTE_YES]        = IF(two_phase, vote,
                                                  TO(PREPARING) | TO(LOGGING) | TO(ABORTING)),
@@ -254,7 +274,8 @@ static void check_invariant(const struct coord_txn *txn)
     uint64_t yes = coord_voters(txn, COORD_VOTE_YES);
     TPC_ASSERT((txn->hazards & ~all) == 0);
     TPC_ASSERT(!asks || txn->one_phase);
-    TPC_ASSERT(!(decided_by_vote || txn->state == COORD_ABORTING) || !txn->one_phase);
+    TPC_ASSERT(!(decided_by_vote || txn->state == COORD_ABORTING || txn->state == COORD_ACTIVE) ||
+               !txn->one_phase);
     TPC_ASSERT(!decided_by_vote ||
                (yes != 0 && (yes | coord_voters(txn, COORD_VOTE_READ_ONLY)) == all));
 }

@@ -14,6 +14,7 @@
 /* name, what the API calls it */
 #define COORD_STATE_LIST(X)                                                                        \
     X(NONE, "none")           /* nothing known: presumed aborted */                                \
+    X(ACTIVE, "active")       /* interactive: the work is done step by step; may abort */          \
     X(PREPARING, "preparing") /* prepares are out, votes come in; may still abort */               \
     X(LOGGING, "preparing")   /* all voted yes; the decision is being forced; cannot abort */      \
     X(COMMITTING,                                                                                  \
@@ -32,11 +33,13 @@ enum coord_state {
 };
 
 #define COORD_EVENT_LIST(X)                                                                        \
-    X(START)          /* branches are set up (coord_init); send the prepares */                    \
+    X(OPEN)           /* interactive: branches come one by one (coord_join) */                     \
+    X(START)          /* branches are set up (coord_init, coord_join); send the prepares */        \
     X(VOTE_YES)       /* from, participant */                                                      \
     X(VOTE_READ_ONLY) /* from, participant */                                                      \
     X(VOTE_COMMITTED) /* from, participant: one-phase commit done */                               \
-    X(VOTE_NO)        /* from: also a refusal to prepare that is final: nothing is there */        \
+    X(VOTE_NO)        /* from: also a refusal to prepare or execute that is final: nothing is      \
+                         there (any more) */                                                       \
     X(UNREACHABLE)    /* from: the last message was certainly not delivered */                     \
     X(LOST)           /* from: the last message or its answer was lost; it may have arrived; also  \
                          a refusal to commit or abort, and an answer that makes no sense */        \
@@ -125,6 +128,9 @@ size_t coord_size(unsigned branch_count);
  * and another log answer for it, then that is seen. No branches: only for recovery of an end
  * record that names none. */
 void coord_init(struct coord_txn *txn, unsigned branch_count, bool one_phase);
+
+/* Add a branch to @txn, which is in COORD_ACTIVE, and whose storage has room for it (coord_size). */
+void coord_join(struct coord_txn *txn);
 
 struct coord_event {
     enum coord_event_type type;

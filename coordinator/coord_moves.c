@@ -157,6 +157,23 @@ enum coord_state coord_on_start(const struct coord_move *m)
     return COORD_PREPARING;
 }
 
+enum coord_state coord_on_open(const struct coord_move *m)
+{
+    emit(m, COORD_FX_ARM_TIMEOUT, 0);
+    return COORD_ACTIVE;
+}
+
+enum coord_state coord_on_start_active(const struct coord_move *m)
+{
+    if (m->txn->branch_count > 0) {
+        return coord_on_start(m);
+    }
+    emit(m, COORD_FX_CANCEL_TIMEOUT, 0);
+    emit(m, COORD_FX_TELL_DECIDED, 0);
+    emit(m, COORD_FX_TELL_ENDED, 0);
+    return COORD_COMMITTED;
+}
+
 /* Yes or read_only. */
 enum coord_state coord_on_vote(const struct coord_move *m)
 {

@@ -15,6 +15,8 @@ struct coord_move {
 };
 
 enum coord_state coord_on_late(const struct coord_move *m);
+enum coord_state coord_on_open(const struct coord_move *m);
+enum coord_state coord_on_start_active(const struct coord_move *m);
 enum coord_state coord_on_start(const struct coord_move *m);
 enum coord_state coord_on_vote(const struct coord_move *m);
 enum coord_state coord_on_vote_committed(const struct coord_move *m);

@@ -106,6 +106,9 @@ static void on_signal(void *arg, int number)
     tpc_log(TPC_LOG_INFO, "daemon.drain",
             tpc_kv_uint("in_flight",
                         daemon->recovered ? daemon->kept_count[COORD_KEPT_UNFINISHED] : 0));
+    if (daemon->recovered) {
+        coord_interactive_give_up(daemon);
+    }
     api_server_drain(daemon->server);
 }
 

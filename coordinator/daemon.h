@@ -26,6 +26,7 @@ struct coord_settings {
     uint64_t timeout_ms, timeout_max_ms;
     uint64_t body_max_bytes, branches_max, statements_max;
     uint64_t transactions_max; /* in flight */
+    uint64_t open_max;         /* interactive ones that are open */
     uint64_t connections_max;
     uint64_t waiters_max; /* requests that wait for a transaction */
     uint64_t participants_max;
@@ -101,7 +102,8 @@ struct coord_xbranch {
     struct coord_xact *xact;
     struct coord_member *member;
     uint8_t index;
-    bool sent; /* its prepare has left in this attempt */
+    bool sent; /* its prepare, or a step of its work, has left in this attempt */
+    uint64_t executed; /* steps that are done, of an interactive transaction */
     uint32_t backoff_ms;
     struct tpc_timer retry;
     char *statements;
@@ -113,7 +115,7 @@ struct coord_xbranch {
 struct coord_waiter {
     struct coord_xact *xact;
     struct api_request *request;
-    enum { COORD_WAIT_SUBMIT, COORD_WAIT_GET, COORD_WAIT_ABORT } kind;
+    enum { COORD_WAIT_SUBMIT, COORD_WAIT_COMMIT, COORD_WAIT_GET, COORD_WAIT_ABORT } kind;
     enum api_ack ack;
     bool replayed;
     bool has_wait; /* the client said how long it waits (Prefer) */
@@ -155,6 +157,9 @@ struct coord_xact {
     uint32_t attempts;
     enum api_ack ack;
     enum api_isolation isolation;
+    bool interactive;
+    struct api_request *step; /* waits for the results of the step that is under way, or NULL */
+    unsigned step_branch;     /* whose that is */
     bool waiting_again; /* refused for conflict; the next attempt is due */
     bool last_attempt;  /* its client wants it aborted: there is no next one */
     bool ended;
@@ -210,6 +215,7 @@ struct coord_daemon {
     struct coord_xact *kept[COORD_KEPT_COUNT];
     size_t kept_count[COORD_KEPT_COUNT];
     size_t waiters;
+    size_t open; /* interactive transactions that are */
     size_t results_kept;
     struct coord_xact *results; /* list of the ended ones that still have theirs, oldest first */
     struct coord_key *keys;
@@ -265,6 +271,41 @@ void coord_link_wake(struct coord_member *member); /* it has an address now */
 /* False: there is more to do at once, for a call could not be started. */
 bool coord_links_flush(struct coord_daemon *daemon);
 
+/* submit.c: what the headers of a submit or commit ask for. */
+enum { COORD_KEY_MAX = 255 };
+struct coord_wish {
+    char key[COORD_KEY_MAX + 1];
+    bool has_key;
+    bool async;    /* Prefer: respond-async */
+    bool has_wait; /* Prefer: wait=N */
+    uint64_t wait_ms;
+};
+/* False: the headers make no sense, and that was answered. */
+bool coord_wish_read(struct api_request *request, struct coord_wish *wish);
+/* Answer @request at once, or when @xact has come as far as it waits for; @kind: COORD_WAIT_SUBMIT
+ * or COORD_WAIT_COMMIT. */
+void coord_wait_or_answer(struct coord_xact *xact, struct api_request *request,
+                          const struct coord_wish *wish, int kind, bool replayed);
+struct api_codec_limits coord_limits(const struct coord_settings *settings);
+/* False: there is no room for one more transaction, and that was answered. */
+bool coord_has_room(struct coord_daemon *daemon, struct api_request *request, bool has_key);
+/* NULL: there is none of that name, and that was answered, with @field as the culprit. */
+struct coord_member *coord_participant_find(struct coord_daemon *daemon,
+                                            struct api_request *request, const char *name,
+                                            const char *field);
+
+/* interactive.c: transactions whose work comes step by step. */
+void coord_interactive_open(struct coord_daemon *daemon, struct api_request *request,
+                            struct api_submit *submit, const struct coord_wish *wish);
+void coord_interactive_execute(void *arg, struct api_request *request, const char *const args[]);
+void coord_interactive_commit(void *arg, struct api_request *request, const char *const args[]);
+/* The step's results are here: @answer is borrowed, but for what is taken out of it. */
+void coord_interactive_answer(struct coord_xact *xact, unsigned branch, struct api_answer *answer);
+/* It is not open any more; answers the step that was under way. */
+void coord_interactive_left(struct coord_xact *xact);
+/* Abort all that are open: the daemon stops. */
+void coord_interactive_give_up(struct coord_daemon *daemon);
+
 /* driver.c: events into the state machine, effects out of it. */
 void coord_event(struct coord_xact *xact, const struct coord_event *event, const char *cause);
 void coord_event_from(struct coord_xact *xact, enum coord_event_type type, unsigned branch,
@@ -276,6 +317,8 @@ void coord_xact_give_up(struct coord_xact *xact);
 /* xact.c: the table of transactions. */
 struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_count);
 TPC_NODISCARD enum tpc_rc coord_xact_add(struct coord_xact *xact); /* id and gtid are set */
+/* Add a branch to an interactive one that is open; TPC_ENOMEM: nothing changed. */
+TPC_NODISCARD enum tpc_rc coord_xact_join(struct coord_xact *xact, struct coord_member *member);
 void coord_xact_regtid(struct coord_xact *xact, const struct tpc_id *gtid);
 struct coord_xact *coord_xact_find(struct coord_daemon *daemon, const struct tpc_id *id);
 struct coord_xact *coord_xact_by_gtid(struct coord_daemon *daemon, const struct tpc_id *gtid);
@@ -305,6 +348,9 @@ void coord_waiters_ended(struct coord_xact *xact);
 /* The daemon stops: tell those who still wait what is known. */
 void coord_waiters_leave(struct coord_daemon *daemon);
 void coord_answer(struct coord_xact *xact, struct api_request *request, int kind, bool replayed);
+/* 409 with the transaction in it. */
+void coord_answer_conflict(const struct coord_xact *xact, struct api_request *request,
+                           const char *type, const char *title, const char *detail);
 
 /* view.c: a transaction as JSON. */
 void coord_view_write(struct tpc_buf *out, const struct coord_xact *xact, bool results);

@@ -273,6 +273,21 @@ static void set_timeout_cause(struct coord_xact *xact)
     tpc_buf_done(&text);
 }
 
+/* Nobody went on with it, or a participant is silent. */
+static void set_idle_cause(struct coord_xact *xact)
+{
+    struct tpc_buf text = {0};
+    int silent = xact->step != NULL ? (int)xact->step_branch : -1;
+    if (silent >= 0) {
+        tpc_buf_addf(&text, "'%s' did not answer a step", xact->branches[silent].member->name);
+    } else {
+        tpc_buf_adds(&text, "nobody went on with the interactive transaction");
+    }
+    tpc_buf_addf(&text, " within its time-out of %llu ms", (unsigned long long)xact->timeout_ms);
+    coord_xact_set_cause(xact, silent, API_CAUSE_TIMEOUT, text.failed ? NULL : text.data);
+    tpc_buf_done(&text);
+}
+
 static void on_txn_timer(struct tpc_timer *timer)
 {
     struct coord_xact *xact = coord_container(timer, struct coord_xact, timer);
@@ -289,6 +304,8 @@ static void on_txn_timer(struct tpc_timer *timer)
     } else {
         if (xact->fsm->state == COORD_PREPARING) {
             set_timeout_cause(xact);
+        } else if (xact->fsm->state == COORD_ACTIVE) {
+            set_idle_cause(xact);
         }
         coord_event(xact, &(struct coord_event){.type = COORD_EV_TIMEOUT}, "TIMEOUT");
     }
@@ -387,6 +404,9 @@ static void step(struct coord_xact *xact, const struct coord_event *event, const
     }
     if (xact->fsm->state != from) {
         log_move(xact, from, cause, participant);
+    }
+    if (from == COORD_ACTIVE && xact->fsm->state != COORD_ACTIVE) {
+        coord_interactive_left(xact);
     }
     if (from == COORD_PREPARING && xact->fsm->state == COORD_ABORTING) {
         coord_xact_set_cause(xact, event->from, API_CAUSE_PARTICIPANT_ERROR,

@@ -133,20 +133,10 @@ static void abort_transaction(void *arg, struct api_request *request, const char
         coord_xact_give_up(xact);
         return;
     }
-    if (xact->fsm->state == COORD_PREPARING) {
+    if (xact->fsm->state == COORD_PREPARING || xact->fsm->state == COORD_ACTIVE) {
         coord_xact_set_cause(xact, -1, API_CAUSE_CLIENT_ABORT, "aborted on request");
     }
     coord_event(xact, &(struct coord_event){.type = COORD_EV_CLIENT_ABORT}, "CLIENT_ABORT");
-}
-
-static void commit_transaction(void *arg, struct api_request *request, const char *const args[])
-{
-    struct coord_xact *xact = coord_find(arg, request, args[0]);
-    if (xact != NULL) {
-        coord_problem(request, 409, "not-active", "The transaction is not interactive",
-                      "a transaction that was submitted whole commits by itself; this one is %s",
-                      coord_view_state(xact));
-    }
 }
 
 /* ---- Operations ---- */
@@ -229,7 +219,8 @@ static const struct api_route routes[] = {
     {"POST", "/v1/transactions", coord_submit},
     {"GET", "/v1/transactions", coord_list},
     {"GET", "/v1/transactions/{id}", get_transaction},
-    {"POST", "/v1/transactions/{id}/commit", commit_transaction},
+    {"POST", "/v1/transactions/{id}/statements", coord_interactive_execute},
+    {"POST", "/v1/transactions/{id}/commit", coord_interactive_commit},
     {"POST", "/v1/transactions/{id}/abort", abort_transaction},
     {"POST", "/v1/transactions/{id}/forget", coord_forget},
     {"GET", "/v1/participants", coord_participants_list},

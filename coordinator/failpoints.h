@@ -12,6 +12,9 @@
     X(REQUEST_RECEIVE, "coord.request.receive") /* a whole request is here */                      \
     X(RESPONSE_SEND, "coord.response.send")     /* before an answer leaves */                      \
     X(SUBMIT_BEGIN, "coord.submit.begin")       /* a transaction exists, nothing was sent */       \
+    X(STEP_BEGIN, "coord.step.begin")           /* interactive: before a step is queued */         \
+    X(EXECUTE_SEND, "coord.execute.send")       /* before steps leave */                           \
+    X(EXECUTE_RECEIVE, "coord.execute.receive") /* at the first byte of their results */           \
     X(PREPARE_SEND, "coord.prepare.send")       /* before prepares leave */                        \
     X(VOTE_RECEIVE, "coord.vote.receive")       /* at the first byte of the votes */               \
     X(VOTE_STEP, "coord.vote.step")             /* before a vote is acted on */                    \

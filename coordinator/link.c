@@ -104,6 +104,8 @@ static bool is_wanted(struct coord_daemon *daemon, const struct coord_msg *msg,
     switch (msg->op) {
     case API_OP_PREPARE:
         return xact != NULL && xact->fsm->state == COORD_PREPARING;
+    case API_OP_EXECUTE:
+        return xact != NULL && xact->fsm->state == COORD_ACTIVE;
     case API_OP_COMMIT:
         return xact != NULL && xact->fsm->state == COORD_COMMITTING &&
                xact->fsm->branches[msg->branch].end == COORD_END_NONE;
@@ -131,13 +133,19 @@ static void prune(struct coord_lane *lane)
     lane->prune_at = lane->queued < PRUNE_FIRST / 2 ? PRUNE_FIRST : 2 * lane->queued;
 }
 
+/* It may wait for locks. */
+static bool is_work(enum api_op op)
+{
+    return op == API_OP_PREPARE || op == API_OP_EXECUTE;
+}
+
 static void enqueue(struct coord_member *member, const struct coord_msg *msg)
 {
     struct coord_msg *copy = tpc_must_malloc(sizeof *copy); /* else nobody would send it again */
     *copy = *msg;
     copy->next = NULL;
     struct coord_lane *lane =
-        &member->lanes[msg->op == API_OP_PREPARE ? COORD_LANE_PREPARE : COORD_LANE_DECISION];
+        &member->lanes[is_work(msg->op) ? COORD_LANE_PREPARE : COORD_LANE_DECISION];
     put_last(lane, copy);
     if (lane->queued >= lane->prune_at) {
         prune(lane);
@@ -175,6 +183,9 @@ static void on_answer_error(struct coord_xact *xact, const struct sent *sent,
     if (sent->op == API_OP_PREPARE) {
         coord_xact_set_cause(xact, sent->branch, API_CAUSE_PARTICIPANT_ERROR, words[answer->error]);
         coord_event_from(xact, COORD_EV_VOTE_NO, sent->branch, &answer->participant_id);
+    } else if (sent->op == API_OP_EXECUTE) {
+        coord_xact_set_cause(xact, sent->branch, API_CAUSE_PARTICIPANT_ERROR, words[answer->error]);
+        coord_event_from(xact, COORD_EV_LOST, sent->branch, NULL);
     } else if (answer->error == API_ERROR_WRONG_COORDINATOR) {
         coord_event_from(xact, COORD_EV_ACK_UNKNOWN, sent->branch, &answer->participant_id);
     } else {
@@ -239,6 +250,8 @@ static void dispatch(struct coord_member *member, const struct sent *sent,
         on_answer_error(xact, sent, answer);
     } else if (sent->op == API_OP_PREPARE) {
         on_vote(xact, sent, answer);
+    } else if (sent->op == API_OP_EXECUTE) {
+        coord_interactive_answer(xact, sent->branch, answer);
     } else {
         on_ack(xact, sent, answer);
     }
@@ -296,8 +309,9 @@ static void on_unanswered(struct link_call *link, enum coord_event_type type, co
         if (xact == NULL) {
             continue;
         }
-        if (sent->op == API_OP_PREPARE) {
-            if (xact->fsm->state != COORD_PREPARING) {
+        if (is_work((enum api_op)sent->op)) {
+            if (xact->fsm->state !=
+                (sent->op == API_OP_PREPARE ? COORD_PREPARING : COORD_ACTIVE)) {
                 continue; /* the outcome's own message says how that branch ends */
             }
             coord_xact_set_cause(xact, sent->branch, code, why);
@@ -340,7 +354,7 @@ static uint64_t write_message(struct tpc_buf *out, const struct coord_msg *msg,
 {
     struct api_message message = {
         .op = msg->op, .gtid_valid = true, .gtid = msg->gtid, .one_phase = msg->one_phase};
-    if (msg->op != API_OP_PREPARE) {
+    if (!is_work(msg->op)) {
         api_message_write(out, &message, NULL, 0);
         return DECISION_CALL_MS;
     }
@@ -350,6 +364,7 @@ static uint64_t write_message(struct tpc_buf *out, const struct coord_msg *msg,
     message.began_us = xact->began_us;
     message.timeout_ms = xact->deadline_ms > now_ms ? xact->deadline_ms - now_ms : 1;
     message.isolation = xact->isolation;
+    message.executed = branch->executed;
     api_message_write(out, &message, branch->statements, branch->statements_size);
     return message.timeout_ms + PREPARE_SLACK_MS;
 }
@@ -359,7 +374,7 @@ static bool has_room(const struct link_call *link, const struct coord_msg *msg,
                      const struct coord_xact *xact)
 {
     size_t size = link->call.body.size;
-    if (msg->op == API_OP_PREPARE) {
+    if (is_work(msg->op)) {
         size += xact->branches[msg->branch].statements_size;
     }
     return link->count == 0 || size < BATCH_BYTES_MAX;
@@ -397,10 +412,12 @@ static void set_failpoints(struct link_call *link)
 {
     static const enum coord_failpoint send[] = {[API_OP_PREPARE] = COORD_FP_PREPARE_SEND,
                                                 [API_OP_COMMIT] = COORD_FP_COMMIT_SEND,
-                                                [API_OP_ABORT] = COORD_FP_ABORT_SEND};
+                                                [API_OP_ABORT] = COORD_FP_ABORT_SEND,
+                                                [API_OP_EXECUTE] = COORD_FP_EXECUTE_SEND};
     static const enum coord_failpoint receive[] = {[API_OP_PREPARE] = COORD_FP_VOTE_RECEIVE,
                                                    [API_OP_COMMIT] = COORD_FP_COMMIT_RECEIVE,
-                                                   [API_OP_ABORT] = COORD_FP_ABORT_RECEIVE};
+                                                   [API_OP_ABORT] = COORD_FP_ABORT_RECEIVE,
+                                                   [API_OP_EXECUTE] = COORD_FP_EXECUTE_RECEIVE};
     link->call.send = &coord_failpoints[send[link->sent[0].op]];
     link->call.receive = &coord_failpoints[receive[link->sent[0].op]];
 }

@@ -30,6 +30,8 @@ static const struct tpc_opt options[] = {
      .help = "memory for results of ended transactions, for replays"},
     {OPT("transactions-max", TPC_OPT_UINT, transactions_max), .default_text = "10000",
      .argument = "N", .min = 1, .help = "most transactions in flight"},
+    {OPT("open-max", TPC_OPT_UINT, open_max), .default_text = "1000", .argument = "N", .min = 1,
+     .help = "most interactive transactions that are open"},
     {OPT("connections-max", TPC_OPT_UINT, connections_max), .default_text = "1000", .argument = "N",
      .min = 4, .max = 100000, .help = "most connections"},
     {OPT("waiters-max", TPC_OPT_UINT, waiters_max), .default_text = "20000", .argument = "N",

@@ -51,6 +51,8 @@ static void write_transactions(struct tpc_buf *out, const struct coord_daemon *d
     api_metric(out, "assent_transactions_in_flight", "gauge", "Transactions that have not ended.");
     api_metric_u64(out, "assent_transactions_in_flight", NULL,
                    daemon->kept_count[COORD_KEPT_UNFINISHED]);
+    api_metric(out, "assent_transactions_open", "gauge", "Interactive transactions that are open.");
+    api_metric_u64(out, "assent_transactions_open", NULL, daemon->open);
     api_metric(out, "assent_transactions_retained", "gauge",
                "Ended transactions that are still known.");
     api_metric_u64(out, "assent_transactions_retained", NULL, coord_ended_count(daemon));

@@ -1,4 +1,5 @@
-/* POST /v1/transactions: check everything, then begin; or join, or replay, by Idempotency-Key. */
+/* POST /v1/transactions: check everything, then begin; or join, or replay, by Idempotency-Key. What
+ * is interactive goes on in interactive.c. */
 #include "coordinator/daemon.h"
 
 #include "base/clock.h"
@@ -9,26 +10,17 @@
 #include <string.h>
 #include <strings.h>
 
-enum { KEY_MAX = 255, WAIT_MAX_S = 86400, ENDING_MS = 5, PARAMS_MAX = 32766 };
-
-/* What the headers of a submit ask for. */
-struct wish {
-    char key[KEY_MAX + 1];
-    bool has_key;
-    bool async;    /* Prefer: respond-async */
-    bool has_wait; /* Prefer: wait=N */
-    uint64_t wait_ms;
-};
+enum { WAIT_MAX_S = 86400, ENDING_MS = 5, PARAMS_MAX = 32766 };
 
 /* The key may stand in quotes, as the header's draft standard has it. */
-static bool parse_key(const char *header, struct wish *wish)
+static bool parse_key(const char *header, struct coord_wish *wish)
 {
     size_t size = strlen(header);
     if (size >= 2 && header[0] == '"' && header[size - 1] == '"') {
         header++;
         size -= 2;
     }
-    if (size == 0 || size > KEY_MAX) {
+    if (size == 0 || size > COORD_KEY_MAX) {
         return false;
     }
     for (size_t i = 0; i < size; i++) {
@@ -49,7 +41,7 @@ static bool is_token(const char *text, size_t size, const char *token)
 }
 
 /* Unknown preferences are ignored, as RFC 7240 asks. */
-static bool parse_prefer(const char *header, struct wish *wish)
+static bool parse_prefer(const char *header, struct coord_wish *wish)
 {
     static const char space[] = " \t";
     while (*header != '\0') {
@@ -75,14 +67,14 @@ static bool parse_prefer(const char *header, struct wish *wish)
     return true;
 }
 
-static bool parse_wish(struct api_request *request, struct wish *wish)
+bool coord_wish_read(struct api_request *request, struct coord_wish *wish)
 {
     const char *key = api_request_header(request, "Idempotency-Key");
     const char *prefer = api_request_header(request, "Prefer");
     if (key != NULL && !parse_key(key, wish)) {
         coord_field_problem(request, 422, "invalid", "Idempotency-Key", "Not an Idempotency-Key",
                             "a key is 1 to %d printable ASCII characters, in quotes or not",
-                            KEY_MAX);
+                            COORD_KEY_MAX);
         return false;
     }
     if (prefer != NULL && !parse_prefer(prefer, wish)) {
@@ -93,12 +85,12 @@ static bool parse_wish(struct api_request *request, struct wish *wish)
     return true;
 }
 
-static void wait_or_answer(struct coord_xact *xact, struct api_request *request,
-                           const struct wish *wish, bool replayed)
+void coord_wait_or_answer(struct coord_xact *xact, struct api_request *request,
+                          const struct coord_wish *wish, int kind, bool replayed)
 {
     bool decided = xact->ack == API_ACK_DECIDED && coord_outcome(xact->fsm) == COORD_COMMIT;
     if (xact->ended || decided || wish->async || (wish->has_wait && wish->wait_ms == 0)) {
-        coord_answer(xact, request, COORD_WAIT_SUBMIT, replayed);
+        coord_answer(xact, request, kind, replayed);
         return;
     }
     uint64_t now_ms = tpc_clock_mono_ms();
@@ -107,13 +99,13 @@ static void wait_or_answer(struct coord_xact *xact, struct api_request *request,
         left_ms = xact->daemon->settings->timeout_ms;
     }
     uint64_t wait_ms = wish->has_wait ? wish->wait_ms : left_ms + ENDING_MS;
-    struct coord_waiter *waiter = coord_waiter_add(xact, request, COORD_WAIT_SUBMIT, wait_ms);
+    struct coord_waiter *waiter = coord_waiter_add(xact, request, kind, wait_ms);
     if (waiter == NULL) {
         if (!replayed) { /* nothing has left yet, so that it ends at once */
             coord_xact_set_cause(xact, -1, API_CAUSE_CLIENT_ABORT, "no memory to wait for its end");
             coord_event(xact, &(struct coord_event){.type = COORD_EV_CLIENT_ABORT}, "CLIENT_ABORT");
         }
-        coord_answer(xact, request, COORD_WAIT_SUBMIT, replayed);
+        coord_answer(xact, request, kind, replayed);
         return;
     }
     waiter->ack = xact->ack;
@@ -121,7 +113,7 @@ static void wait_or_answer(struct coord_xact *xact, struct api_request *request,
     waiter->has_wait = wish->has_wait;
 }
 
-static struct api_codec_limits limits_of(const struct coord_settings *settings)
+struct api_codec_limits coord_limits(const struct coord_settings *settings)
 {
     return (struct api_codec_limits){.branches = settings->branches_max,
                                      .statements = settings->statements_max,
@@ -133,7 +125,7 @@ static struct api_codec_limits limits_of(const struct coord_settings *settings)
 /* The log does not say when an unfinished transaction may be told; the same body does. */
 static void learn_ack(struct coord_xact *xact, struct api_request *request)
 {
-    struct api_codec_limits limits = limits_of(xact->daemon->settings);
+    struct api_codec_limits limits = coord_limits(xact->daemon->settings);
     struct api_submit submit = {0};
     struct api_refusal refusal = {0};
     size_t size;
@@ -146,7 +138,7 @@ static void learn_ack(struct coord_xact *xact, struct api_request *request)
 
 /* True when the request has been dealt with because its key is known. */
 static bool replay(struct coord_daemon *daemon, struct api_request *request,
-                   const struct wish *wish, const struct tpc_id *digest)
+                   const struct coord_wish *wish, const struct tpc_id *digest)
 {
     struct coord_key *key = NULL;
     if (wish->has_key) {
@@ -164,7 +156,7 @@ static bool replay(struct coord_daemon *daemon, struct api_request *request,
     if (key->xact->recovered && !key->xact->ended) {
         learn_ack(key->xact, request);
     }
-    wait_or_answer(key->xact, request, wish, true);
+    coord_wait_or_answer(key->xact, request, wish, COORD_WAIT_SUBMIT, true);
     return true;
 }
 
@@ -174,25 +166,38 @@ static struct coord_member *find_participant(struct coord_daemon *daemon, const 
     return member != NULL && member->registered ? member : NULL;
 }
 
+struct coord_member *coord_participant_find(struct coord_daemon *daemon,
+                                            struct api_request *request, const char *name,
+                                            const char *field)
+{
+    struct coord_member *member = find_participant(daemon, name);
+    if (member == NULL) {
+        struct api_refusal refusal = {.rc = TPC_EINVAL};
+        (void)snprintf(refusal.field, sizeof refusal.field, "%s", field);
+        (void)snprintf(refusal.detail, sizeof refusal.detail,
+                       "no participant is registered as '%s': GET /v1/participants lists them, "
+                       "PUT /v1/participants/NAME {\"url\": …} adds one",
+                       name);
+        coord_refuse(request, &refusal);
+    }
+    return member;
+}
+
 static bool check_participants(struct coord_daemon *daemon, struct api_request *request,
                                const struct api_submit *submit)
 {
     for (size_t i = 0; i < submit->branch_count; i++) {
-        if (find_participant(daemon, submit->branches[i].participant) == NULL) {
-            struct api_refusal refusal = {.rc = TPC_EINVAL};
-            (void)snprintf(refusal.field, sizeof refusal.field, "branches[%zu].participant", i);
-            (void)snprintf(refusal.detail, sizeof refusal.detail,
-                           "no participant is registered as '%s': GET /v1/participants lists "
-                           "them, PUT /v1/participants/NAME {\"url\": …} adds one",
-                           submit->branches[i].participant);
-            coord_refuse(request, &refusal);
+        char field[64];
+        (void)snprintf(field, sizeof field, "branches[%zu].participant", i);
+        if (coord_participant_find(daemon, request, submit->branches[i].participant, field) ==
+            NULL) {
             return false;
         }
     }
     return true;
 }
 
-static bool has_room(struct coord_daemon *daemon, struct api_request *request, bool has_key)
+bool coord_has_room(struct coord_daemon *daemon, struct api_request *request, bool has_key)
 {
     const struct coord_settings *settings = daemon->settings;
     const char *full = NULL;
@@ -218,13 +223,13 @@ static bool has_room(struct coord_daemon *daemon, struct api_request *request, b
 
 /* One-phase commit leaves the coordinator without a record: only where nobody can ask about the
  * transaction later, by key or by an id told before its outcome. */
-static bool may_be_one_phase(const struct api_submit *submit, const struct wish *wish)
+static bool may_be_one_phase(const struct api_submit *submit, const struct coord_wish *wish)
 {
     return submit->branch_count == 1 && !wish->has_key && !wish->async && !wish->has_wait;
 }
 
 static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *submit,
-                                const struct wish *wish, const struct tpc_id *digest)
+                                const struct coord_wish *wish, const struct tpc_id *digest)
 {
     struct coord_xact *xact = coord_xact_new(daemon, (unsigned)submit->branch_count);
     if (xact == NULL) {
@@ -258,15 +263,15 @@ static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *
 void coord_submit(void *arg, struct api_request *request, const char *const args[])
 {
     struct coord_daemon *daemon = arg;
-    struct api_codec_limits limits = limits_of(daemon->settings);
-    struct wish wish = {0};
+    struct api_codec_limits limits = coord_limits(daemon->settings);
+    struct coord_wish wish = {0};
     struct api_submit submit = {0};
     struct api_refusal refusal = {0};
     struct tpc_id digest;
     size_t size;
     const char *body = api_request_body(request, &size);
     (void)args;
-    if (!parse_wish(request, &wish)) {
+    if (!coord_wish_read(request, &wish)) {
         return;
     }
     tpc_digest(body, size, &digest);
@@ -277,13 +282,16 @@ void coord_submit(void *arg, struct api_request *request, const char *const args
         coord_refuse(request, &refusal);
         return;
     }
-    if (check_participants(daemon, request, &submit) && has_room(daemon, request, wish.has_key)) {
+    if (submit.open) {
+        coord_interactive_open(daemon, request, &submit, &wish);
+    } else if (check_participants(daemon, request, &submit) &&
+               coord_has_room(daemon, request, wish.has_key)) {
         struct coord_xact *xact = build(daemon, &submit, &wish, &digest);
         if (xact == NULL) {
             coord_unavailable(request, "out of memory; nothing was started");
         } else {
             coord_xact_start(xact);
-            wait_or_answer(xact, request, &wish, false);
+            coord_wait_or_answer(xact, request, &wish, COORD_WAIT_SUBMIT, false);
         }
     }
     api_submit_done(&submit);

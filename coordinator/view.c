@@ -34,7 +34,9 @@ static const char *branch_state(const struct coord_xact *xact, unsigned index)
         return "prepared";
     case COORD_VOTE_NONE:
     default:
-        return coord_outcome(xact->fsm) == COORD_ABORT ? "aborted" : "executing";
+        return coord_outcome(xact->fsm) == COORD_ABORT ? "aborted"
+               : xact->fsm->state == COORD_ACTIVE      ? "active"
+                                                       : "executing";
     }
 }
 

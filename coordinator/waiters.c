@@ -8,6 +8,11 @@
 #include <string.h>
 #include <utlist.h>
 
+static bool is_submit(int kind)
+{
+    return kind == COORD_WAIT_SUBMIT || kind == COORD_WAIT_COMMIT;
+}
+
 static void drop(struct coord_waiter *waiter)
 {
     struct coord_xact *xact = waiter->xact;
@@ -35,7 +40,7 @@ static void on_wait_over(struct tpc_timer *timer)
     struct coord_xact *xact = waiter->xact;
     bool ending = xact->fsm->state == COORD_ABORTING || xact->fsm->state == COORD_ABORTED ||
                   xact->fsm->state == COORD_QUERYING;
-    if (waiter->kind == COORD_WAIT_SUBMIT && !waiter->has_wait && ending) {
+    if (is_submit((int)waiter->kind) && !waiter->has_wait && ending) {
         return;
     }
     tell(waiter);
@@ -66,7 +71,7 @@ void coord_waiters_decided(struct coord_xact *xact)
     DL_FOREACH_SAFE(xact->waiters, waiter, next)
     {
         /* An abort may still become another attempt: it is told when it has ended. */
-        if (waiter->kind == COORD_WAIT_SUBMIT && waiter->ack == API_ACK_DECIDED && commit) {
+        if (is_submit((int)waiter->kind) && waiter->ack == API_ACK_DECIDED && commit) {
             tell(waiter);
         }
     }
@@ -151,7 +156,14 @@ static void answer_problem(const struct coord_xact *xact, struct api_request *re
     api_respond(request, status, API_PROBLEM_CONTENT_TYPE, &out);
 }
 
-static void answer_submit(const struct coord_xact *xact, struct api_request *request)
+void coord_answer_conflict(const struct coord_xact *xact, struct api_request *request,
+                           const char *type, const char *title, const char *detail)
+{
+    answer_problem(xact, request, type, title, 409, detail);
+}
+
+/* @done: the status of a commit. */
+static void answer_submit(const struct coord_xact *xact, struct api_request *request, int done)
 {
     enum coord_outcome outcome = coord_outcome(xact->fsm);
     bool decided = xact->ack == API_ACK_DECIDED;
@@ -160,7 +172,7 @@ static void answer_submit(const struct coord_xact *xact, struct api_request *req
         answer_problem(xact, request, "hazard", "A branch ended another way than the transaction",
                        500, "see 'hazard' for the participants, and repair their data by hand");
     } else if (outcome == COORD_COMMIT && (xact->ended || decided)) {
-        answer_view(xact, request, 201);
+        answer_view(xact, request, done);
     } else if (outcome == COORD_ABORT && xact->ended) {
         answer_problem(xact, request, "aborted", "The transaction was aborted", 409,
                        abort_advice(xact));
@@ -184,8 +196,8 @@ void coord_answer(struct coord_xact *xact, struct api_request *request, int kind
     if (replayed) {
         api_request_add_header(request, "Idempotent-Replayed", "true");
     }
-    if (kind == COORD_WAIT_SUBMIT) {
-        answer_submit(xact, request);
+    if (kind == COORD_WAIT_SUBMIT || kind == COORD_WAIT_COMMIT) {
+        answer_submit(xact, request, kind == COORD_WAIT_SUBMIT ? 201 : 200);
     } else if (kind == COORD_WAIT_ABORT) {
         answer_abort(xact, request);
     } else {

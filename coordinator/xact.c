@@ -23,7 +23,7 @@ struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_c
         return NULL;
     }
     xact->fsm = calloc(1, coord_size(branch_count));
-    xact->branches = calloc(branch_count, sizeof *xact->branches);
+    xact->branches = calloc(branch_count + 1, sizeof *xact->branches);
     if (xact->fsm == NULL || xact->branches == NULL) {
         free(xact->fsm);
         free(xact->branches);
@@ -80,6 +80,28 @@ enum tpc_rc coord_xact_add(struct coord_xact *xact)
     for (unsigned i = 0; i < xact->branch_count; i++) {
         xact->branches[i].member->users++;
     }
+    return TPC_OK;
+}
+
+/* Nothing points into the old storage: no timer of a branch is armed before the decision. */
+enum tpc_rc coord_xact_join(struct coord_xact *xact, struct coord_member *member)
+{
+    unsigned count = xact->branch_count + 1;
+    struct coord_txn *fsm = realloc(xact->fsm, coord_size(count));
+    if (fsm == NULL) {
+        return TPC_ENOMEM;
+    }
+    xact->fsm = fsm;
+    struct coord_xbranch *branches = realloc(xact->branches, count * sizeof *branches);
+    if (branches == NULL) {
+        return TPC_ENOMEM;
+    }
+    xact->branches = branches;
+    branches[count - 1] =
+        (struct coord_xbranch){.xact = xact, .member = member, .index = (uint8_t)(count - 1)};
+    coord_join(fsm);
+    xact->branch_count = count;
+    member->users++;
     return TPC_OK;
 }
 

@@ -63,7 +63,21 @@ struct branch *part_table_add(struct part_daemon *daemon, const struct tpc_id *g
 static void on_timer(struct tpc_timer *timer)
 {
     struct work *work = (struct work *)((char *)timer - offsetof(struct work, timer));
+    if (work->branch->fsm.state == PART_ACTIVE) {
+        part_branch_give_up(work->branch, API_CAUSE_TIMEOUT,
+                            "nobody went on with the interactive branch within its time-out");
+        return;
+    }
     part_event_sure(work->branch, PART_EV_TIMER);
+}
+
+void part_branch_give_up(struct branch *branch, enum api_cause_code code, const char *why)
+{
+    TPC_ASSERT(branch->fsm.state == PART_ACTIVE);
+    api_cause_done(&branch->cause);
+    branch->cause =
+        (struct api_cause){.code = code, .statement = -1, .detail = part_strdup(why)};
+    part_event_sure(branch, PART_EV_TIMER);
 }
 
 struct work *part_branch_work(struct branch *branch)
@@ -107,7 +121,7 @@ void part_branch_set_error(struct branch *branch, const char *text)
 void part_branch_free(struct branch *branch)
 {
     struct part_daemon *daemon = branch->daemon;
-    TPC_ASSERT(branch->votes == NULL && branch->acks == NULL && branch->operators == NULL);
+    TPC_ASSERT(branch->steps == NULL && branch->votes == NULL && branch->acks == NULL && branch->operators == NULL);
     free_work(branch);
     if (branch->ended) {
         DL_DELETE(daemon->ended, branch);

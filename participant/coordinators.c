@@ -129,6 +129,19 @@ static void move(struct coordinator *coordinator, const char *url)
     }
 }
 
+/* Those of its earlier life: it does not know them any more. */
+static void give_up_active(struct part_daemon *daemon, const struct tpc_id *coordinator_id)
+{
+    for (struct branch *branch = daemon->live, *next; branch != NULL; branch = next) {
+        next = branch->next;
+        if (branch->fsm.state == PART_ACTIVE &&
+            tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
+            part_branch_give_up(branch, API_CAUSE_WORK_LOST,
+                                "the coordinator was started anew: what was open there is aborted");
+        }
+    }
+}
+
 enum part_seen part_coordinator_see(struct part_daemon *daemon, const struct api_coordinator *who,
                                     struct group *group)
 {
@@ -145,6 +158,7 @@ enum part_seen part_coordinator_see(struct part_daemon *daemon, const struct api
     }
     if (is_new || who->generation > self->generation) {
         *self = *who;
+        give_up_active(daemon, &who->id);
         tpc_log(TPC_LOG_INFO, "coordinator.seen", tpc_kv_id("coordinator", &who->id),
                 tpc_kv_uint("generation", who->generation), tpc_kv_str("url", who->url));
         force_identity(coordinator);

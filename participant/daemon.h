@@ -92,7 +92,9 @@ struct branch {
     uint64_t ended_ms; /* monotonic */
     struct part_daemon *daemon;
     struct work *work; /* NULL when nothing is under way */
-    struct reply *votes, *acks;
+    uint64_t executed; /* steps that are done, of an interactive branch */
+    uint64_t idle_ms;  /* how long it waits for the next */
+    struct reply *steps, *votes, *acks;
     struct operator_wait *operators;
     char *results; /* for a repeated prepare */
     size_t results_size;
@@ -189,6 +191,8 @@ char *part_strdup(const char *text);
 struct branch *part_table_find(const struct part_daemon *daemon, const struct tpc_id *gtid);
 struct branch *part_table_add(struct part_daemon *daemon, const struct tpc_id *gtid);
 struct work *part_branch_work(struct branch *branch); /* never NULL */
+/* Undo an interactive branch that waits for its next step. */
+void part_branch_give_up(struct branch *branch, enum api_cause_code code, const char *why);
 void part_branch_free(struct branch *branch);         /* nobody waits, nothing is under way */
 void part_branch_set_error(struct branch *branch, const char *text); /* NULL: none */
 /* Move to the list that @ended says. */
@@ -215,6 +219,7 @@ void part_messages(struct part_daemon *daemon, struct api_envelope *take_envelop
 /* The group's coordinator is recorded: go on. */
 void part_group_run(struct group *group);
 /* Write the answer to one message, and give it up. */
+void part_reply_step(struct branch *branch, struct reply *reply, bool done);
 void part_reply_vote(struct branch *branch, struct reply *reply, enum api_vote vote);
 void part_reply_state(struct branch *branch, struct reply *reply, enum api_branch_state state);
 

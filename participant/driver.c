@@ -29,6 +29,16 @@ static void vote(struct branch *branch, enum api_vote how)
     }
 }
 
+static void answer_steps(struct branch *branch, bool done)
+{
+    branch->executed += done;
+    while (branch->steps != NULL) {
+        struct reply *reply = branch->steps;
+        branch->steps = reply->next;
+        part_reply_step(branch, reply, done);
+    }
+}
+
 static void acknowledge(struct branch *branch, enum api_branch_state state)
 {
     while (branch->acks != NULL) {
@@ -45,7 +55,9 @@ static void arm(struct branch *branch)
     struct part_daemon *daemon = branch->daemon;
     struct work *work = part_branch_work(branch);
     uint64_t delay_ms;
-    if (branch->fsm.retrying) {
+    if (branch->fsm.state == PART_ACTIVE) {
+        delay_ms = branch->idle_ms;
+    } else if (branch->fsm.retrying) {
         unsigned shift = work->tries < 7 ? work->tries : 7;
         delay_ms = (uint64_t)RETRY_FIRST_MS << shift;
         delay_ms = delay_ms < RETRY_MAX_MS ? delay_ms : RETRY_MAX_MS;
@@ -69,6 +81,9 @@ static void disarm(struct branch *branch)
 static bool work_in_database(struct branch *branch, enum part_effect_type effect)
 {
     switch ((int)effect) {
+    case PART_FX_DB_EXECUTE:
+        part_job_start(branch, PART_JOB_EXECUTE);
+        return true;
     case PART_FX_DB_PREPARE:
         part_job_start(branch, PART_JOB_PREPARE);
         return true;
@@ -124,6 +139,12 @@ static bool write_log(struct branch *branch, enum part_effect_type effect)
 static bool answer(struct branch *branch, enum part_effect_type effect)
 {
     switch ((int)effect) {
+    case PART_FX_RESULTS:
+        answer_steps(branch, true);
+        return true;
+    case PART_FX_NO_RESULTS:
+        answer_steps(branch, false);
+        return true;
     case PART_FX_VOTE_YES:
         vote(branch, API_VOTE_YES);
         return true;

@@ -129,6 +129,8 @@ void part_log(struct branch *branch, enum wal_kind kind)
 static struct part_event event_of(const struct part_job *job)
 {
     switch (job->outcome) {
+    case PART_JOB_EXECUTED:
+        return (struct part_event){.type = PART_EV_DB_EXECUTED};
     case PART_JOB_READY:
         return (struct part_event){.type = PART_EV_DB_READY, .held = job->held_by_database};
     case PART_JOB_READ_ONLY:
@@ -165,7 +167,7 @@ static void keep_results(struct branch *branch, struct part_job *job)
 static void harvest(struct branch *branch, struct part_job *job)
 {
     struct work *work = branch->work;
-    if (job->kind == PART_JOB_PREPARE) {
+    if (job->kind == PART_JOB_PREPARE || job->kind == PART_JOB_EXECUTE) {
         keep_results(branch, job);
         tpc_buf_done(&work->payload);
         work->payload = job->payload;

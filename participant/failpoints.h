@@ -12,6 +12,8 @@
     X(START_READY, "agent.start.ready")         /* about to serve */                               \
     X(REQUEST_RECEIVE, "agent.request.receive") /* a whole request is here */                      \
     X(RESPONSE_SEND, "agent.response.send")     /* before an answer leaves */                      \
+    X(EXECUTE_RECEIVE, "agent.execute.receive") /* before a step is acted on */                    \
+    X(STEP_SEND, "agent.step.send")             /* before its results leave; error: lost */        \
     X(PREPARE_RECEIVE, "agent.prepare.receive") /* before a prepare is acted on */                 \
     X(COMMIT_RECEIVE, "agent.commit.receive")   /* before a commit is acted on */                  \
     X(ABORT_RECEIVE, "agent.abort.receive")     /* before an abort is acted on */                  \

@@ -37,7 +37,10 @@ static void answer(struct reply *reply, struct api_answer *line)
     daemon->stats.votes[line->vote]++;
     daemon->stats.errors += line->error != API_ERROR_NONE;
     bool is_vote = reply->op == API_OP_PREPARE && line->error == API_ERROR_NONE;
-    if (!part_fp(is_vote ? PART_FP_VOTE_SEND : PART_FP_ACK_SEND)) {
+    bool is_step = reply->op == API_OP_EXECUTE && line->error == API_ERROR_NONE;
+    if (!part_fp(is_vote   ? PART_FP_VOTE_SEND
+                 : is_step ? PART_FP_STEP_SEND
+                           : PART_FP_ACK_SEND)) {
         tpc_buf_clear(&daemon->line);
         api_answer_write(&daemon->line, line);
         /* Without memory the line is lost, as on the wire. */
@@ -60,24 +63,63 @@ static void answer_error(struct reply *reply, const struct api_message *message,
     answer(reply, &line);
 }
 
+/* Why it was refused, borrowed. */
+static struct api_cause refusal_of(const struct branch *branch)
+{
+    static char told_abort[] = "the transaction was aborted before this message came, or during it";
+    static char forgotten[] = "refused before a restart; the reason is not known any more";
+    if (branch->cause.code != API_CAUSE_NONE) {
+        return branch->cause;
+    }
+    bool told = (branch->fsm.told == PART_ABORT || branch->fsm.abort_wanted) &&
+                !branch->fsm.durable_abort;
+    return (struct api_cause){.code = told ? API_CAUSE_CLIENT_ABORT : API_CAUSE_WORK_LOST,
+                              .statement = -1,
+                              .detail = told ? told_abort : forgotten};
+}
+
 void part_reply_vote(struct branch *branch, struct reply *reply, enum api_vote vote)
 {
-    static char told_abort[] = "the transaction was aborted before this prepare came, or during it";
-    static char forgotten[] = "refused before a restart; the reason is not known any more";
     struct api_answer line = {
         .gtid_valid = true, .gtid = branch->gtid, .vote = vote, .cause.statement = -1};
     if (vote == API_VOTE_NO) {
-        line.cause = branch->cause;
+        line.cause = refusal_of(branch);
     } else {
         line.results = branch->results;
         line.results_size = branch->results_size;
     }
-    if (vote == API_VOTE_NO && line.cause.code == API_CAUSE_NONE) {
-        bool told = branch->fsm.told == PART_ABORT || branch->fsm.abort_wanted;
-        bool logged = branch->fsm.durable_abort;
-        line.cause.code = told && !logged ? API_CAUSE_CLIENT_ABORT : API_CAUSE_WORK_LOST;
-        line.cause.detail = told && !logged ? told_abort : forgotten;
+    answer(reply, &line);
+}
+
+void part_reply_step(struct branch *branch, struct reply *reply, bool done)
+{
+    static char too_late[] = "no work is accepted after the prepare of the branch";
+    struct api_answer line = {.gtid_valid = true, .gtid = branch->gtid, .cause.statement = -1};
+    enum part_state state = branch->fsm.state;
+    if (done) {
+        line.results = branch->results;
+        line.results_size = branch->results_size;
+    } else if (state == PART_ABORTED || state == PART_ABORTING || state == PART_TOMBSTONING) {
+        line.cause = refusal_of(branch);
+    } else {
+        line.cause = (struct api_cause){
+            .code = API_CAUSE_WORK_LOST, .statement = -1, .detail = too_late};
     }
+    answer(reply, &line);
+}
+
+/* A step or a prepare that does not follow on what was done here: steps were lost in between. */
+static void answer_work_lost(struct part_daemon *daemon, struct reply *reply,
+                             const struct api_message *message)
+{
+    static char detail[] = "the participant does not have the work that was done in the branch "
+                           "before: it was restarted, or gave the branch up";
+    struct api_answer line = {
+        .gtid_valid = true,
+        .gtid = message->gtid,
+        .vote = message->op == API_OP_PREPARE ? API_VOTE_NO : API_VOTE_NONE,
+        .cause = {.code = API_CAUSE_WORK_LOST, .statement = -1, .detail = detail}};
+    daemon->stats.refused++;
     answer(reply, &line);
 }
 
@@ -96,7 +138,7 @@ static void refuse_full(struct part_daemon *daemon, struct reply *reply,
     char detail[128];
     struct api_answer line = {.gtid_valid = true,
                               .gtid = message->gtid,
-                              .vote = API_VOTE_NO,
+                              .vote = message->op == API_OP_PREPARE ? API_VOTE_NO : API_VOTE_NONE,
                               .cause = {.code = API_CAUSE_PARTICIPANT_ERROR, .statement = -1}};
     (void)snprintf(detail, sizeof detail, "%zu branches are in flight (--branches-max)",
                    daemon->live_count);
@@ -109,6 +151,8 @@ static void take_work(struct branch *branch, struct api_message *message)
 {
     struct part_job *job = &part_branch_work(branch)->job;
     branch->began_us = message->began_us;
+    branch->idle_ms = message->timeout_ms;
+    job->executed = message->executed;
     job->deadline_ms = tpc_clock_mono_ms() + message->timeout_ms;
     job->isolation = message->isolation;
     job->statements = message->statements;
@@ -124,6 +168,8 @@ static enum part_event_type event_type(enum api_op op)
         return PART_EV_COMMIT;
     case API_OP_ABORT:
         return PART_EV_ABORT;
+    case API_OP_EXECUTE:
+        return PART_EV_EXECUTE;
     case API_OP_COUNT:
         break;
     }
@@ -133,7 +179,9 @@ static enum part_event_type event_type(enum api_op op)
 /* Hand @message to its branch, on whose list @reply waits already: the answer may come at once. */
 static void step(struct branch *branch, struct reply *reply, const struct api_message *message)
 {
-    struct reply **list = message->op == API_OP_PREPARE ? &branch->votes : &branch->acks;
+    struct reply **list = message->op == API_OP_PREPARE   ? &branch->votes
+                          : message->op == API_OP_EXECUTE ? &branch->steps
+                                                          : &branch->acks;
     reply->next = *list;
     *list = reply;
     enum tpc_rc rc = part_event(branch, (struct part_event){.type = event_type(message->op),
@@ -147,6 +195,57 @@ static void step(struct branch *branch, struct reply *reply, const struct api_me
     }
 }
 
+static bool is_work(const struct api_message *message)
+{
+    return message->op == API_OP_PREPARE || message->op == API_OP_EXECUTE;
+}
+
+/* Of a branch that is not there, a prepare of an interactive one goes to the database all the same:
+ * it may have the proof that it was committed. */
+static bool has_lost_work(const struct branch *branch, const struct api_message *message)
+{
+    if (branch == NULL) {
+        return message->op == API_OP_EXECUTE && message->executed > 0;
+    }
+    bool is_interactive = branch->fsm.state == PART_ACTIVE || branch->fsm.state == PART_WORKING;
+    return is_work(message) && is_interactive && message->executed != branch->executed;
+}
+
+/* True: @message is dealt with. A repetition of the last step has its results. */
+static bool answer_from_steps(struct branch *branch, struct reply *reply,
+                              const struct api_message *message)
+{
+    bool is_active = branch != NULL && branch->fsm.state == PART_ACTIVE;
+    if (is_active && message->op == API_OP_EXECUTE && message->executed + 1 == branch->executed) {
+        part_reply_step(branch, reply, true);
+        return true;
+    }
+    if (!has_lost_work(branch, message)) {
+        return false;
+    }
+    if (is_active) {
+        part_branch_give_up(branch, API_CAUSE_WORK_LOST, "a step of the branch was lost");
+    }
+    answer_work_lost(reply->group->daemon, reply, message);
+    return true;
+}
+
+static enum part_failpoint receive_point(enum api_op op)
+{
+    switch (op) {
+    case API_OP_PREPARE:
+        return PART_FP_PREPARE_RECEIVE;
+    case API_OP_COMMIT:
+        return PART_FP_COMMIT_RECEIVE;
+    case API_OP_ABORT:
+        return PART_FP_ABORT_RECEIVE;
+    case API_OP_EXECUTE:
+    case API_OP_COUNT:
+        break;
+    }
+    return PART_FP_EXECUTE_RECEIVE;
+}
+
 static void run_message(struct group *group, size_t index)
 {
     struct part_daemon *daemon = group->daemon;
@@ -158,15 +257,16 @@ static void run_message(struct group *group, size_t index)
         answer_error(reply, message, API_ERROR_INVALID_GTID, 0);
         return;
     }
-    (void)part_fp(message->op == API_OP_PREPARE  ? PART_FP_PREPARE_RECEIVE
-                  : message->op == API_OP_COMMIT ? PART_FP_COMMIT_RECEIVE
-                                                 : PART_FP_ABORT_RECEIVE);
+    (void)part_fp(receive_point(message->op));
     struct branch *branch = part_table_find(daemon, &message->gtid);
     if (branch != NULL && !tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
         answer_error(reply, message, API_ERROR_WRONG_COORDINATOR, 0);
         return;
     }
-    if (branch == NULL && message->op == API_OP_PREPARE &&
+    if (answer_from_steps(branch, reply, message)) {
+        return;
+    }
+    if (branch == NULL && is_work(message) &&
         daemon->live_count >= daemon->settings->branches_max) {
         refuse_full(daemon, reply, message);
         return;
@@ -174,9 +274,9 @@ static void run_message(struct group *group, size_t index)
     if (branch == NULL) {
         branch = part_table_add(daemon, &message->gtid);
         branch->coordinator_id = *coordinator_id;
-        if (message->op == API_OP_PREPARE) {
-            take_work(branch, message);
-        }
+    }
+    if (is_work(message) && (branch->fsm.state == PART_NONE || branch->fsm.state == PART_ACTIVE)) {
+        take_work(branch, message);
     }
     step(branch, reply, message);
 }

@@ -4,6 +4,9 @@
  *               │            │          └──────▶ ABORTING ──▶ ABORTED
  *               └────────────┴──────────────────────┴────────────▲
  *
+ * An interactive branch comes to EXECUTING by way of WORKING ⇄ ACTIVE: its work is done in steps,
+ * whose results are told. Nothing of it is in the log, and it is given up when nobody goes on.
+ *
  * The work is done first (EXECUTING), then the record from which it can be redone is forced
  * (LOGGING), then yes is said. A participant aborts on its own only up to there. PREPARED is in
  * doubt: it asks the coordinator until it is told, or until an operator decides, which is forced
@@ -55,6 +58,7 @@ struct cell {
 
 static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
 [PART_NONE] = {
+    [PART_EV_EXECUTE]         = SAY(DB_EXECUTE, WORKING),
     [PART_EV_PREPARE]         = ON(prepare,           TO(EXECUTING)),
     [PART_EV_COMMIT]          = SAY(DB_PROVE, PROVING),
     [PART_EV_ABORT]           = ON(abort_unknown,     TO(ABORTED) | TO(PROVING)),
@@ -63,7 +67,22 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_LOG_COMMITTED]   = ON(log_committed,     TO(COMMITTED)), /* one-phase */
     [PART_EV_LOG_ABORTED]     = ON(log_aborted,       TO(ABORTED)),   /* one-phase */
 },
+[PART_WORKING] = { /* no prepare can come: the coordinator waits for the results */
+    [PART_EV_EXECUTE]         = STAY(WORKING),
+    [PART_EV_ABORT]           = ON(abort_executing,   TO(WORKING)),
+    [PART_EV_DB_EXECUTED]     = ON(executed,          TO(ACTIVE) | TO(ABORTING)),
+    [PART_EV_DB_REFUSED]      = ON(step_refused,      TO(ABORTED)),
+    [PART_EV_DB_PROOF]        = ON(step_proven,       TO(COMMITTED)),
+    [PART_EV_TIMER]           = STAY(WORKING),
+},
+[PART_ACTIVE] = {
+    [PART_EV_EXECUTE]         = ON(execute,           TO(WORKING)),
+    [PART_EV_PREPARE]         = ON(prepare_active,    TO(EXECUTING)),
+    [PART_EV_ABORT]           = ON(decided,           TO(ABORTING)),
+    [PART_EV_TIMER]           = SAY(DB_ABORT, ABORTING),
+},
 [PART_EXECUTING] = { /* a commit cannot come: nobody was told yes */
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, EXECUTING),
     [PART_EV_PREPARE]         = STAY(EXECUTING),
     [PART_EV_ABORT]           = ON(abort_executing,   TO(EXECUTING)),
     [PART_EV_DB_READY]        = ON(ready,             TO(LOGGING) | TO(PREPARED) | TO(ABORTING)),
@@ -74,6 +93,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TIMER]           = STAY(EXECUTING),
 },
 [PART_LOGGING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, LOGGING),
     [PART_EV_PREPARE]         = STAY(LOGGING),
     [PART_EV_ABORT]           = ON(abort_wanted,      TO(LOGGING)),
     [PART_EV_FORCED]          = ON(prepared_forced,   TO(PREPARED) | TO(ABORTING)),
@@ -81,6 +101,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TIMER]           = STAY(LOGGING),
 },
 [PART_PREPARED] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, PREPARED),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(PREPARED)),
     [PART_EV_COMMIT]          = ON(decided,           TO(COMMITTING)),
     [PART_EV_ABORT]           = ON(decided,           TO(ABORTING)),
@@ -98,6 +119,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_RESTARTED]       = ON(restarted,         TO(PREPARED)),
 },
 [PART_COMMITTING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, COMMITTING),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(COMMITTING)),
     [PART_EV_COMMIT]          = STAY(COMMITTING),
     [PART_EV_ABORT]           = STAY(COMMITTING), /* hears what is true */
@@ -109,6 +131,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TOLD_UNDECIDED]  = STAY(COMMITTING),
 },
 [PART_COMMITTED] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, COMMITTED),
     [PART_EV_PREPARE]         = ON(prepare_committed, TO(COMMITTED)),
     [PART_EV_COMMIT]          = SAY(ACK_COMMITTED, COMMITTED),
     [PART_EV_ABORT]           = SAY(ACK_COMMITTED, COMMITTED),
@@ -120,12 +143,14 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_RESTARTED]       = ON(restarted,         TO(COMMITTED)),
 },
 [PART_READ_ONLY] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, READ_ONLY),
     [PART_EV_PREPARE]         = SAY(VOTE_READ_ONLY, READ_ONLY),
     [PART_EV_COMMIT]          = SAY(ACK_COMMITTED, READ_ONLY),
     [PART_EV_ABORT]           = SAY(ACK_ABORTED, READ_ONLY),
     [PART_EV_TIMER]           = STAY(READ_ONLY),
 },
 [PART_ABORTING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, ABORTING),
     [PART_EV_PREPARE]         = ON(prepare_aborted,   TO(ABORTING)),
     [PART_EV_COMMIT]          = STAY(ABORTING), /* hears what is true */
     [PART_EV_ABORT]           = STAY(ABORTING),
@@ -136,6 +161,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TOLD_UNDECIDED]  = STAY(ABORTING),
 },
 [PART_TOMBSTONING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, TOMBSTONING),
     [PART_EV_PREPARE]         = ON(prepare_joins,     TO(TOMBSTONING)),
     [PART_EV_COMMIT]          = STAY(TOMBSTONING),
     [PART_EV_ABORT]           = ON(abort_wanted,      TO(TOMBSTONING)),
@@ -144,6 +170,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TIMER]           = STAY(TOMBSTONING),
 },
 [PART_ABORTED] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, ABORTED),
     [PART_EV_PREPARE]         = ON(prepare_aborted,   TO(ABORTED) | TO(TOMBSTONING)),
     [PART_EV_COMMIT]          = ON(commit_aborted,    TO(ABORTED) | TO(PROVING)),
     [PART_EV_ABORT]           = ON(abort_aborted,     TO(ABORTED) | TO(TOMBSTONING)),
@@ -155,6 +182,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_RESTARTED]       = ON(restarted,         TO(ABORTED)),
 },
 [PART_PROVING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, PROVING),
     [PART_EV_PREPARE]         = ON(prepare_joins,     TO(PROVING)),
     [PART_EV_COMMIT]          = STAY(PROVING),
     [PART_EV_ABORT]           = ON(abort_wanted,      TO(PROVING)),
@@ -164,6 +192,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_TIMER]           = ON(timer_again,       TO(PROVING)),
 },
 [PART_RESOLVING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, RESOLVING),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(RESOLVING)),
     [PART_EV_COMMIT]          = ON(told_meanwhile,    TO(RESOLVING)),
     [PART_EV_ABORT]           = ON(told_meanwhile,    TO(RESOLVING)),
@@ -177,6 +206,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_OPERATOR_ABORT]  = ON(operator_again,    TO(RESOLVING)),
 },
 [PART_HEUR_COMMITTING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, HEUR_COMMITTING),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(HEUR_COMMITTING)),
     [PART_EV_COMMIT]          = ON(told_meanwhile,    TO(HEUR_COMMITTING)),
     [PART_EV_ABORT]           = ON(told_meanwhile,    TO(HEUR_COMMITTING)),
@@ -195,6 +225,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_RESTARTED]       = ON(restarted,         TO(HEUR_COMMITTING)),
 },
 [PART_HEUR_COMMIT] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, HEUR_COMMIT),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(HEUR_COMMIT)),
     [PART_EV_COMMIT]          = ON(message_heuristic, TO(HEUR_COMMIT)),
     [PART_EV_ABORT]           = ON(message_heuristic, TO(HEUR_COMMIT)),
@@ -209,6 +240,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_RESTARTED]       = ON(restarted,         TO(HEUR_COMMIT)),
 },
 [PART_HEUR_ABORTING] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, HEUR_ABORTING),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(HEUR_ABORTING)),
     [PART_EV_COMMIT]          = ON(told_meanwhile,    TO(HEUR_ABORTING)),
     [PART_EV_ABORT]           = ON(told_meanwhile,    TO(HEUR_ABORTING)),
@@ -224,6 +256,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_RESTARTED]       = ON(restarted,         TO(HEUR_ABORTING)),
 },
 [PART_HEUR_ABORT] = {
+    [PART_EV_EXECUTE]         = SAY(NO_RESULTS, HEUR_ABORT),
     [PART_EV_PREPARE]         = ON(prepare_again,     TO(HEUR_ABORT)),
     [PART_EV_COMMIT]          = ON(message_heuristic, TO(HEUR_ABORT)),
     [PART_EV_ABORT]           = ON(message_heuristic, TO(HEUR_ABORT)),
@@ -260,6 +293,8 @@ static void check(const struct part_branch *branch)
         TPC_ASSERT(!branch->told_logged || branch->told == PART_COMMIT);
         TPC_ASSERT(branch->voted_yes && branch->heuristic == PART_ABORT);
         break;
+    case PART_WORKING:
+    case PART_ACTIVE:
     case PART_EXECUTING:
     case PART_LOGGING:
     case PART_PROVING:

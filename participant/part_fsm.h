@@ -10,6 +10,8 @@
 /* name, what GET /v1/branches calls it */
 #define PART_STATE_LIST(X)                                                                         \
     X(NONE, "unknown")                                                                             \
+    X(WORKING, "active")      /* interactive: the database does a step of the work */              \
+    X(ACTIVE, "active")       /* interactive: the next step, or the end, is waited for */          \
     X(EXECUTING, "executing") /* the database does the work */                                     \
     X(LOGGING, "executing")   /* the prepared record is being forced: nobody was told yes */       \
     X(PREPARED, "prepared")   /* yes was said: only a decision, or an operator, ends it */         \
@@ -34,9 +36,11 @@ enum part_state {
 };
 
 #define PART_EVENT_LIST(X)                                                                         \
+    X(EXECUTE)         /* message: a step of an interactive branch */                              \
     X(PREPARE)         /* message; one_phase */                                                    \
     X(COMMIT)          /* message */                                                               \
     X(ABORT)           /* message; one_phase: the tombstone must be durable before the answer */   \
+    X(DB_EXECUTED)     /* a step is done, and its results are there */                             \
     X(DB_READY)        /* work done, can be redone; held: the database itself holds it durably */  \
     X(DB_READ_ONLY)    /* work done, nothing to commit */                                          \
     X(DB_REFUSED)      /* work failed and is undone */                                             \
@@ -48,7 +52,8 @@ enum part_state {
     X(DB_NO_PROOF)     /* it does not */                                                           \
     X(FORCED)          /* the record asked for by FORCE_* is durable */                            \
     X(FORCE_FAILED)    /* nobody knows whether it is */                                            \
-    X(TIMER)           /* armed by ARM_TIMER: time to ask, or to try again */                      \
+    X(TIMER)           /* armed by ARM_TIMER: time to ask, to try again, or to give up an          \
+                          interactive branch that nobody has gone on with */                       \
     X(TOLD_COMMIT)     /* the coordinator's answer to ASK */                                       \
     X(TOLD_ABORT)      /* */                                                                       \
     X(TOLD_UNDECIDED)  /* also: no answer */                                                       \
@@ -71,6 +76,7 @@ enum part_event_type {
 };
 
 #define PART_EFFECT_LIST(X)                                                                        \
+    X(DB_EXECUTE)      /* do a step of the work */                                                 \
     X(DB_PREPARE)      /* do the work (one_phase: and commit it, with its proof) */                \
     X(DB_CANCEL)       /* stop working; DB_REFUSED (or what came first) follows */                 \
     X(DB_COMMIT)       /* */                                                                       \
@@ -84,6 +90,8 @@ enum part_event_type {
     X(LOG_PREPARED)    /* lazily: the database holds the branch */                                 \
     X(LOG_COMMITTED)   /* lazily */                                                                \
     X(LOG_ABORTED)     /* lazily */                                                                \
+    X(RESULTS)         /* answer the step with its results … */                                  \
+    X(NO_RESULTS)      /* … or that it was not done */                                           \
     X(VOTE_YES)        /* answer all that wait for the vote … */                                 \
     X(VOTE_NO)                                                                                     \
     X(VOTE_READ_ONLY)                                                                              \

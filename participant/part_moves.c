@@ -20,6 +20,58 @@ enum part_state part_on_prepare(struct part_move *m)
     return PART_EXECUTING;
 }
 
+/* ---- Interactive ---- */
+
+enum part_state part_on_execute(struct part_move *m)
+{
+    emit(m, PART_FX_CANCEL_TIMER);
+    emit(m, PART_FX_DB_EXECUTE);
+    return PART_WORKING;
+}
+
+enum part_state part_on_executed(struct part_move *m)
+{
+    if (m->branch->abort_wanted) {
+        m->branch->told = PART_ABORT;
+        emit(m, PART_FX_NO_RESULTS);
+        emit(m, PART_FX_DB_ABORT);
+        return PART_ABORTING;
+    }
+    emit(m, PART_FX_RESULTS);
+    emit(m, PART_FX_ARM_TIMER);
+    return PART_ACTIVE;
+}
+
+/* The database has undone all steps. */
+enum part_state part_on_step_refused(struct part_move *m)
+{
+    emit(m, PART_FX_NO_RESULTS);
+    if (m->branch->abort_wanted) {
+        emit(m, PART_FX_ACK_ABORTED);
+    }
+    emit(m, PART_FX_ENDED);
+    return PART_ABORTED;
+}
+
+/* A late repetition: the branch was committed in an earlier life. */
+enum part_state part_on_step_proven(struct part_move *m)
+{
+    m->branch->told = PART_COMMIT;
+    emit(m, PART_FX_NO_RESULTS);
+    if (m->branch->abort_wanted) {
+        emit(m, PART_FX_ACK_COMMITTED);
+    }
+    emit(m, PART_FX_LOG_COMMITTED);
+    emit(m, PART_FX_ENDED);
+    return PART_COMMITTED;
+}
+
+enum part_state part_on_prepare_active(struct part_move *m)
+{
+    emit(m, PART_FX_CANCEL_TIMER);
+    return part_on_prepare(m);
+}
+
 enum part_state part_on_prepare_joins(struct part_move *m)
 {
     m->branch->prepare_waits = true;

@@ -14,6 +14,11 @@ struct part_move {
 #define PART_REFUSED PART_STATE_COUNT
 
 /* Each returns the next state, one of those its cell allows. */
+enum part_state part_on_execute(struct part_move *m);
+enum part_state part_on_executed(struct part_move *m);
+enum part_state part_on_step_refused(struct part_move *m);
+enum part_state part_on_step_proven(struct part_move *m);
+enum part_state part_on_prepare_active(struct part_move *m);
 enum part_state part_on_prepare(struct part_move *m);
 enum part_state part_on_prepare_joins(struct part_move *m);
 enum part_state part_on_prepare_again(struct part_move *m);

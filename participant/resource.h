@@ -13,6 +13,8 @@
 #include <stdatomic.h>
 
 enum part_job_kind {
+    PART_JOB_EXECUTE, /* interactive: do the statements after those of earlier steps, and keep what
+                         was done, with its locks, for the next step or PREPARE or ABORT */
     PART_JOB_PREPARE, /* do the statements; be able to redo or undo them whatever happens */
     PART_JOB_COMMIT,  /* make a prepared branch permanent, exactly once, with proof */
     PART_JOB_ABORT,   /* undo a prepared branch and let its locks go */
@@ -20,12 +22,13 @@ enum part_job_kind {
 };
 
 enum part_job_outcome {
+    PART_JOB_EXECUTED, /* EXECUTE: results are set */
     /* PREPARE */
     PART_JOB_READY, /* payload is set; held_by_database as it is */
     PART_JOB_READ_ONLY,
-    PART_JOB_REFUSED,   /* cause is set; nothing is left of the work */
+    PART_JOB_REFUSED,   /* also EXECUTE: cause is set; nothing is left of the work, all steps */
     PART_JOB_COMMITTED, /* one_phase, or COMMIT: durable, with proof */
-    PART_JOB_PROVEN,    /* PREPARE or PROVE: this gtid was committed before */
+    PART_JOB_PROVEN,    /* EXECUTE, PREPARE or PROVE: this gtid was committed before */
     /* COMMIT, ABORT, PROVE */
     PART_JOB_RETRY, /* not now; cause.detail says why. Nothing changed */
     /* COMMIT */
@@ -40,7 +43,9 @@ struct part_job {
     enum part_job_kind kind;
     struct tpc_id gtid;
     struct tpc_id coordinator_id;
-    /* PREPARE: in */
+    /* EXECUTE, PREPARE: in */
+    uint64_t executed;    /* steps done before; PREPARE: more than none: there are no statements, the
+                             work is that of the steps. REFUSED when they are not known (any more) */
     uint64_t began_us;    /* age for wait-die; ties by gtid: the smaller is older */
     uint64_t deadline_ms; /* tpc_clock_mono_ms; give up (cause timeout) when it has passed */
     enum api_isolation isolation;
@@ -73,7 +78,7 @@ struct part_resource_stats {
 
 struct part_resource_ops {
     void (*submit)(struct part_resource *resource, struct part_job *job);
-    /* Make a PREPARE job end soon, refused. It still ends through done. */
+    /* Make an EXECUTE or PREPARE job end soon, refused. It still ends through done. */
     void (*cancel)(struct part_resource *resource, struct part_job *job);
     /* Before start: hand back a branch that is prepared by the log. Its locks are held from here.
      * TPC_ECORRUPT when the payload makes no sense. */

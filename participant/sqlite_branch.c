@@ -37,7 +37,8 @@ void part_branch_unguard(struct part_sqlite *sqlite)
 void part_branch_drop(struct part_sqlite *sqlite, struct part_branch_entry *entry)
 {
     sqlite->released |= entry->owner.state == PART_LOCK_HOLDING;
-    sqlite->prepared -= entry->owner.state == PART_LOCK_HOLDING;
+    sqlite->prepared -= entry->owner.state == PART_LOCK_HOLDING && !entry->active;
+    part_active_leave(sqlite, entry);
     sqlite->waiting -= entry->owner.state == PART_LOCK_WAITING;
     sqlite->stuck -= entry->stuck;
     part_locks_release(sqlite->locks, &entry->owner);
@@ -117,6 +118,9 @@ static void refuse_conflict(struct part_sqlite *sqlite, struct part_job *job,
 static void keep(struct part_sqlite *sqlite, struct part_branch_entry *entry, struct part_job *job)
 {
     struct tpc_buf payload = {0};
+    part_active_leave(sqlite, entry);
+    free(entry->payload);
+    entry->payload = NULL;
     sqlite->prepared++;
     if (!part_payload_write(&payload, &sqlite->capture)) {
         bool failed = payload.failed;
@@ -163,6 +167,26 @@ static void stand_in_queue(struct part_sqlite *sqlite, struct part_branch_entry 
     }
 }
 
+/* An active branch keeps its locks, so it cannot stand in the queue. */
+static void ask_again_later(struct part_sqlite *sqlite, struct part_job *job)
+{
+    sqlite->counts.waits++;
+    job->not_before_ms = tpc_clock_mono_ms() + PART_ACTIVE_AGAIN_MS;
+    job->next = sqlite->again;
+    sqlite->again = job;
+}
+
+static void keep_step(struct part_sqlite *sqlite, struct part_branch_entry *entry,
+                      struct part_job *job)
+{
+    if (part_active_keep(sqlite, entry)) {
+        part_sqlite_end(sqlite, job, PART_JOB_EXECUTED);
+    } else {
+        part_branch_drop(sqlite, entry);
+        refuse(sqlite, job, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
+    }
+}
+
 /* Captured: now see who is in the way. */
 static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *entry,
                           struct part_job *job)
@@ -171,8 +195,12 @@ static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *
     enum part_lock_answer answer = PART_LOCK_DIE;
     const struct part_lock_owner *other = NULL;
     entry->owner.alone = job->one_phase;
-    if (part_locks_acquire(sqlite->locks, &entry->owner, capture->locks, capture->lock_count,
-                           &answer, &other) != TPC_OK) {
+    enum tpc_rc rc =
+        entry->active ? part_locks_extend(sqlite->locks, &entry->owner, capture->locks,
+                                          capture->lock_count, &answer, &other)
+                      : part_locks_acquire(sqlite->locks, &entry->owner, capture->locks,
+                                           capture->lock_count, &answer, &other);
+    if (rc != TPC_OK) {
         part_branch_drop(sqlite, entry);
         refuse(sqlite, job, API_CAUSE_PARTICIPANT_ERROR, "out of memory");
         return;
@@ -180,10 +208,18 @@ static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *
     sqlite->released |= part_locks_overtaken(sqlite->locks);
     switch (answer) {
     case PART_LOCK_GRANTED:
-        keep(sqlite, entry, job);
+        if (job->kind == PART_JOB_EXECUTE) {
+            keep_step(sqlite, entry, job);
+        } else {
+            keep(sqlite, entry, job);
+        }
         return;
     case PART_LOCK_WAIT:
-        stand_in_queue(sqlite, entry, job);
+        if (entry->active) {
+            ask_again_later(sqlite, job);
+        } else {
+            stand_in_queue(sqlite, entry, job);
+        }
         return;
     case PART_LOCK_DIE:
         part_branch_drop(sqlite, entry);
@@ -217,21 +253,29 @@ static void capture_entry(struct part_sqlite *sqlite, struct part_branch_entry *
         part_branch_drop(sqlite, entry);
         return;
     }
-    part_capture_run(sqlite, job);
+    const struct part_capture_past past = {
+        .payload = entry->payload, .size = entry->payload_size, .wrote = entry->wrote};
+    part_capture_run(sqlite, job, entry->active ? &past : NULL);
     if (capture->preempted) {
-        part_branch_drop(sqlite, entry);
+        if (!entry->active) {
+            part_branch_drop(sqlite, entry);
+        }
         try_again_later(sqlite, job);
         return;
     }
     if (tpc_fp_hit(sqlite->options.failpoints.captured)) {
         part_refuse(&capture->refusal, API_CAUSE_PARTICIPANT_ERROR, "disk I/O error (failpoint)");
     }
+    if (capture->refusal.code == API_CAUSE_NONE && entry->active) {
+        (void)part_active_is_late(sqlite, entry);
+    }
     if (capture->refusal.code != API_CAUSE_NONE) {
         part_branch_drop(sqlite, entry);
         part_sqlite_end_refused(sqlite, job, PART_JOB_REFUSED, &capture->refusal);
         return;
     }
-    if (!capture->wrote && job->isolation != API_ISOLATION_SERIALIZABLE) {
+    if (job->kind == PART_JOB_PREPARE && !capture->wrote &&
+        job->isolation != API_ISOLATION_SERIALIZABLE) {
         part_branch_drop(sqlite, entry);
         part_sqlite_end(sqlite, job, PART_JOB_READ_ONLY);
         return;
@@ -249,8 +293,15 @@ static void capture_entry(struct part_sqlite *sqlite, struct part_branch_entry *
 
 void part_branch_prepare(struct part_sqlite *sqlite, struct part_job *job)
 {
+    sqlite->counts.prepares += job->kind == PART_JOB_PREPARE;
+    if (job->executed > 0) {
+        struct part_branch_entry *active = part_active_find(sqlite, job);
+        if (active != NULL) {
+            capture_entry(sqlite, active, job);
+        }
+        return;
+    }
     TPC_ASSERT(part_branch_find(sqlite, &job->gtid) == NULL);
-    sqlite->counts.prepares++;
     struct part_branch_entry *entry = make(sqlite, &job->gtid, job->began_us);
     if (entry == NULL) {
         refuse(sqlite, job, API_CAUSE_PARTICIPANT_ERROR, "out of memory");

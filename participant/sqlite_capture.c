@@ -430,11 +430,16 @@ static bool run_statements(struct part_sqlite *sqlite)
 
 /* ---- The whole of it ---- */
 
-static void begin(struct part_capture *capture, struct part_job *job)
+static void forget_changes(struct part_capture *capture)
 {
     HASH_CLEAR(hh, capture->by_row);
     part_arena_reset(&capture->arena);
     capture->first = capture->last = NULL;
+}
+
+static void begin(struct part_capture *capture, struct part_job *job)
+{
+    forget_changes(capture);
     capture->wrote = capture->preempted = false;
     capture->serializable = job->isolation == API_ISOLATION_SERIALIZABLE;
     capture->began_ms = tpc_clock_mono_ms();
@@ -444,7 +449,59 @@ static void begin(struct part_capture *capture, struct part_job *job)
     tpc_buf_clear(&job->results);
 }
 
-void part_capture_run(struct part_sqlite *sqlite, struct part_job *job)
+static bool apply_past(struct part_sqlite *sqlite, const struct part_capture_past *past,
+                       bool carefully)
+{
+    struct part_capture *capture = &sqlite->capture;
+    char detail[256] = "";
+    switch (part_apply(sqlite, past->payload, past->size, carefully, detail, sizeof(detail))) {
+    case PART_APPLIED:
+        return true;
+    case PART_APPLY_CONFLICT:
+        part_refuse(&capture->refusal, API_CAUSE_CONFLICT,
+                    "what the branch did before does not apply any more, for another program "
+                    "wrote: %s",
+                    detail);
+        return false;
+    case PART_APPLY_FAILED:
+    default:
+        refuse_by_code(sqlite, sqlite3_extended_errcode(sqlite->db));
+        return false;
+    }
+}
+
+/* The hook notes the changes of earlier steps as it noted them then, so that what comes out is the
+ * work of the whole branch. Their locks stay needed. */
+static bool redo_past(struct part_sqlite *sqlite, const struct part_capture_past *past)
+{
+    struct part_capture *capture = &sqlite->capture;
+    struct part_payload payload;
+    capture->wrote = past->wrote;
+    if (past->size == 0) {
+        return true;
+    }
+    enum tpc_rc rc = part_payload_open(&payload, past->payload, past->size);
+    for (size_t i = 0; rc == TPC_OK && i < payload.lock_count; i++) {
+        rc = part_lockset_add(capture, &payload.locks[i].name, payload.locks[i].modes);
+    }
+    part_payload_done(&payload);
+    if (rc != TPC_OK) {
+        return out_of_memory(capture);
+    }
+    part_write_quiet(sqlite, true);
+    bool done = apply_past(sqlite, past, false);
+    if (!done && capture->refusal.code == API_CAUSE_CONFLICT && !capture->preempted &&
+        part_write_exec(sqlite, PART_OWN_ROLLBACK_TO) == SQLITE_OK) {
+        forget_changes(capture);
+        capture->refusal = (struct part_refusal){.statement = -1};
+        done = apply_past(sqlite, past, true);
+    }
+    part_write_quiet(sqlite, false);
+    return done;
+}
+
+void part_capture_run(struct part_sqlite *sqlite, struct part_job *job,
+                      const struct part_capture_past *past)
 {
     struct part_capture *capture = &sqlite->capture;
     begin(capture, job);
@@ -452,7 +509,7 @@ void part_capture_run(struct part_sqlite *sqlite, struct part_job *job)
     int rc = part_write_exec(sqlite, PART_OWN_SAVEPOINT);
     if (rc != SQLITE_OK) {
         refuse_by_code(sqlite, rc);
-    } else {
+    } else if (past == NULL || redo_past(sqlite, past)) {
         /* Statements see no trace of other branches. */
         sqlite3_set_last_insert_rowid(sqlite->db, 0);
         (void)run_statements(sqlite);

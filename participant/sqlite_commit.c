@@ -28,6 +28,7 @@ static void ended_committed(struct part_sqlite *sqlite, struct part_branch_entry
 {
     struct part_job *job = entry->job;
     *(job->kind == PART_JOB_COMMIT ? &sqlite->counts.commits : &sqlite->counts.one_phase) += 1;
+    part_active_note_commit(sqlite, entry);
     part_branch_drop(sqlite, entry);
     part_sqlite_end(sqlite, job, PART_JOB_COMMITTED);
 }

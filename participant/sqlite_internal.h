@@ -91,10 +91,19 @@ struct part_capture {
 
 /* Install the hooks. */
 void part_capture_init(struct part_sqlite *sqlite);
-/* Run the job's statements and undo them, inside the open write transaction. The results are in the
- * job, changes and locks in sqlite->capture until the next call; or sqlite->capture.refusal is
- * set. The write transaction may be gone afterwards (sqlite3_get_autocommit). */
-void part_capture_run(struct part_sqlite *sqlite, struct part_job *job);
+/* What an interactive branch did in earlier steps. */
+struct part_capture_past {
+    const void *payload;
+    size_t size; /* 0: nothing */
+    bool wrote;
+};
+
+/* Do again what is @past (NULL: nothing), run the job's statements and undo all of it, inside the
+ * open write transaction. The results are in the job, changes and locks in sqlite->capture until
+ * the next call; or sqlite->capture.refusal is set: conflict, when others have changed what is
+ * past. The write transaction may be gone afterwards (sqlite3_get_autocommit). */
+void part_capture_run(struct part_sqlite *sqlite, struct part_job *job,
+                      const struct part_capture_past *past);
 /* Run the job's statements on a snapshot, by a reader. */
 void part_capture_read(struct part_sqlite *reader, struct part_job *job);
 void part_capture_done(struct part_sqlite *sqlite);
@@ -244,6 +253,9 @@ struct part_branch_entry {
     struct part_job *job;         /* that waits for locks or for the commit; NULL: prepared */
     char *payload;
     size_t payload_size;
+    bool active;       /* interactive: it holds its locks, and its payload is what it did so far */
+    bool wrote;        /* the same: a step of it may have written */
+    uint64_t since;    /* the same: sqlite->changes when it began */
     bool check_marker; /* a commit may have happened already */
     bool unguarded;    /* others may have written since it was captured */
     bool stuck;        /* it is to be committed, and the database could not be written */
@@ -273,6 +285,24 @@ TPC_NODISCARD enum tpc_rc part_branch_restore(struct part_sqlite *sqlite, const 
                                               struct tpc_err *reterr);
 /* Free all; jobs that wait end refused. */
 void part_branch_done_all(struct part_sqlite *sqlite);
+
+/* ---- sqlite_active.c: interactive branches, between their steps ---- */
+
+/* When an interactive branch waits for a younger one it asks for its locks again after this. */
+#define PART_ACTIVE_AGAIN_MS 10
+
+/* The branch that @job goes on with; NULL: its work is not there, or was committed already, and the
+ * job has ended. */
+struct part_branch_entry *part_active_find(struct part_sqlite *sqlite, struct part_job *job);
+/* Captured, and not its first step: does it change a row that another branch has changed since it
+ * began? Then what it read of it is out of date, and it must not overwrite it. Refuses. */
+bool part_active_is_late(struct part_sqlite *sqlite, const struct part_branch_entry *entry);
+/* Captured, with all locks: keep what it did until its next step. False: no memory. */
+bool part_active_keep(struct part_sqlite *sqlite, struct part_branch_entry *entry);
+/* It is prepared, or over. */
+void part_active_leave(struct part_sqlite *sqlite, struct part_branch_entry *entry);
+/* @entry, whose payload is at hand, was committed. */
+void part_active_note_commit(struct part_sqlite *sqlite, const struct part_branch_entry *entry);
 
 /* ---- sqlite_commit.c ---- */
 
@@ -321,8 +351,10 @@ struct part_sqlite {
     struct part_stmts stmts;
     struct part_capture capture;
     struct part_locks *locks;
-    struct part_branch_entry *branches; /* prepared, and waiting for their commit or their locks */
-    size_t prepared, waiting;
+    struct part_branch_entry *branches; /* prepared, active, waiting for their commit or locks */
+    size_t prepared, active, waiting;
+    struct part_recent *recent; /* rows that changed while there were active branches */
+    uint64_t changes;           /* commits that were noted there */
     bool released; /* locks went, or came to older ones, since the queue was looked through */
     size_t stuck;  /* branches that are; new work is refused, for it would be so too */
     char stuck_detail[256]; /* why, the last time */

@@ -244,7 +244,7 @@ static enum part_lock_answer meet(const struct part_lock_owner *owner, const str
 {
     for (size_t i = 0; i < entry->count; i++) {
         const struct part_lock_owner *user = entry->users[i].owner;
-        if ((user->refs[entry->users[i].ref].lock.modes & excluded) == 0) {
+        if (user == owner || (user->refs[entry->users[i].ref].lock.modes & excluded) == 0) {
             continue;
         }
         bool waits = user->state == PART_LOCK_WAITING;
@@ -263,24 +263,57 @@ static enum part_lock_answer meet(const struct part_lock_owner *owner, const str
     return answer;
 }
 
+static enum part_lock_answer ask(const struct part_locks *locks,
+                                 const struct part_lock_owner *owner,
+                                 const struct part_lock *wanted, size_t count,
+                                 const struct part_lock_owner **other, bool *overtakes)
+{
+    enum part_lock_answer answer = PART_LOCK_GRANTED;
+    for (size_t i = 0; i < count && answer != PART_LOCK_DIE; i++) {
+        const struct entry *entry = find_entry(locks, &wanted[i].name);
+        unsigned excluded = excluded_by(wanted[i].modes);
+        if (entry != NULL && (any_of(entry->held, excluded) || any_of(entry->wanted, excluded))) {
+            answer = meet(owner, entry, excluded, answer, other, overtakes);
+        }
+    }
+    return answer;
+}
+
 enum tpc_rc part_locks_acquire(struct part_locks *locks, struct part_lock_owner *owner,
                                const struct part_lock *wanted, size_t count,
                                enum part_lock_answer *ret_answer,
                                const struct part_lock_owner **ret_other)
 {
-    enum part_lock_answer answer = PART_LOCK_GRANTED;
     const struct part_lock_owner *other = NULL;
     bool overtakes = false;
-    for (size_t i = 0; i < count && answer != PART_LOCK_DIE; i++) {
-        const struct entry *entry = find_entry(locks, &wanted[i].name);
-        unsigned excluded = excluded_by(wanted[i].modes);
-        if (entry != NULL && (any_of(entry->held, excluded) || any_of(entry->wanted, excluded))) {
-            answer = meet(owner, entry, excluded, answer, &other, &overtakes);
-        }
-    }
+    enum part_lock_answer answer = ask(locks, owner, wanted, count, &other, &overtakes);
     if (answer != PART_LOCK_DIE) {
         enum tpc_rc rc = enter(locks, owner, wanted, count,
                                answer == PART_LOCK_WAIT ? PART_LOCK_WAITING : PART_LOCK_HOLDING);
+        if (rc != TPC_OK) {
+            return rc;
+        }
+    }
+    locks->overtaken |= overtakes && answer == PART_LOCK_GRANTED;
+    *ret_answer = answer;
+    if (ret_other != NULL) {
+        *ret_other = other;
+    }
+    return TPC_OK;
+}
+
+enum tpc_rc part_locks_extend(struct part_locks *locks, struct part_lock_owner *owner,
+                              const struct part_lock *wanted, size_t count,
+                              enum part_lock_answer *ret_answer,
+                              const struct part_lock_owner **ret_other)
+{
+    const struct part_lock_owner *other = NULL;
+    bool overtakes = false;
+    TPC_ASSERT(owner->state == PART_LOCK_HOLDING);
+    enum part_lock_answer answer = ask(locks, owner, wanted, count, &other, &overtakes);
+    if (answer == PART_LOCK_GRANTED) {
+        part_locks_release(locks, owner);
+        enum tpc_rc rc = enter(locks, owner, wanted, count, PART_LOCK_HOLDING);
         if (rc != TPC_OK) {
             return rc;
         }

@@ -60,6 +60,13 @@ TPC_NODISCARD enum tpc_rc part_locks_acquire(struct part_locks *locks,
                                              const struct part_lock *wanted, size_t count,
                                              enum part_lock_answer *ret_answer,
                                              const struct part_lock_owner **ret_other);
+/* Ask for @wanted (joined, copied; all that it holds among them) on behalf of one that holds. WAIT
+ * and DIE change nothing: it does not stand in the queue, but asks again. On TPC_ENOMEM it may hold
+ * nothing any more. */
+TPC_NODISCARD enum tpc_rc part_locks_extend(struct part_locks *locks, struct part_lock_owner *owner,
+                                            const struct part_lock *wanted, size_t count,
+                                            enum part_lock_answer *ret_answer,
+                                            const struct part_lock_owner **ret_other);
 /* Hold @held without asking: at restart, for branches that were prepared together before. */
 TPC_NODISCARD enum tpc_rc part_locks_restore(struct part_locks *locks,
                                              struct part_lock_owner *owner,

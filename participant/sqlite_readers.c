@@ -157,7 +157,8 @@ static bool may_be_query(const char *sql)
 
 static bool is_query(const struct part_job *job)
 {
-    if (job->kind != PART_JOB_PREPARE || job->isolation == API_ISOLATION_SERIALIZABLE) {
+    if (job->kind != PART_JOB_PREPARE || job->executed > 0 ||
+        job->isolation == API_ISOLATION_SERIALIZABLE) {
         return false;
     }
     for (size_t i = 0; i < job->statements.count; i++) {

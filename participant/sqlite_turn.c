@@ -95,6 +95,7 @@ static void sort_in(struct turn *turn, struct part_job *job)
     case PART_JOB_COMMIT:
         part_sqlite_append(&turn->commits, &turn->commits_last, job);
         return;
+    case PART_JOB_EXECUTE:
     case PART_JOB_PREPARE:
         part_sqlite_append(&turn->prepares, &turn->prepares_last, job);
         return;
@@ -204,6 +205,11 @@ static void do_turn(struct part_sqlite *sqlite, struct turn *turn)
     }
 }
 
+static bool is_work(const struct part_job *job)
+{
+    return job->kind == PART_JOB_PREPARE || job->kind == PART_JOB_EXECUTE;
+}
+
 void part_turn_refuse_all(struct part_sqlite *sqlite, struct part_job *job)
 {
     struct part_refusal refusal = {.statement = -1};
@@ -211,8 +217,7 @@ void part_turn_refuse_all(struct part_sqlite *sqlite, struct part_job *job)
     while (job != NULL) {
         struct part_job *next = job->next;
         part_sqlite_end_refused(sqlite, job,
-                                job->kind == PART_JOB_PREPARE ? PART_JOB_REFUSED : PART_JOB_RETRY,
-                                &refusal);
+                                is_work(job) ? PART_JOB_REFUSED : PART_JOB_RETRY, &refusal);
         job = next;
     }
 }
