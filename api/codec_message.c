@@ -5,11 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-const char *const api_op_names[API_OP_COUNT] = {
-    [API_OP_PREPARE] = "prepare",
-    [API_OP_COMMIT] = "commit",
-    [API_OP_ABORT] = "abort",
-    [API_OP_EXECUTE] = "execute"};
+const char *const api_op_names[API_OP_COUNT] = {[API_OP_PREPARE] = "prepare",
+                                                [API_OP_COMMIT] = "commit",
+                                                [API_OP_ABORT] = "abort",
+                                                [API_OP_EXECUTE] = "execute"};
 
 const char *const api_isolation_names[] = {
     [API_ISOLATION_DEFAULT] = "default", [API_ISOLATION_SERIALIZABLE] = "serializable"};
@@ -160,8 +159,8 @@ static enum tpc_rc read_work(const struct api_json *const *member, const struct 
 
 /* Members that only mean something with work are refused elsewhere. */
 static enum tpc_rc refuse_work_members(const struct api_json *const *member,
-                                          const struct api_at *at, enum api_op op,
-                                          struct api_refusal *reterr)
+                                       const struct api_at *at, enum api_op op,
+                                       struct api_refusal *reterr)
 {
     static const int only_work[] = {BEGAN_US, TIMEOUT_MS, ISOLATION, EXECUTED, STATEMENTS};
     for (size_t i = 0; i < API_COUNT(only_work); i++) {

@@ -110,7 +110,7 @@ struct row {
 #define LATE(state, event)        [COORD_##state][COORD_EV_##event] = ON(late, TO(state))
 
 static const struct row table[COORD_STATE_COUNT][COORD_EVENT_COUNT] = {
-[COORD_NONE][COORD_EV_OPEN]                 = ON(open, TO(ACTIVE)),
+[COORD_NONE][COORD_EV_OPEN]                 = IF(two_phase, open, TO(ACTIVE)),
 [COORD_NONE][COORD_EV_START]                = ON(start, TO(PREPARING)),
 [COORD_NONE][COORD_EV_LOG_COMMIT]           = IF(commit_record, log_commit, TO(COMMITTING)),
 [COORD_NONE][COORD_EV_LOG_PENDING]          = IF(one_phase, log_pending, TO(ASKING)),

@@ -33,7 +33,6 @@ enum coord_state {
 };
 
 #define COORD_EVENT_LIST(X)                                                                        \
-    X(OPEN)           /* interactive: branches come one by one (coord_join) */                     \
     X(START)          /* branches are set up (coord_init, coord_join); send the prepares */        \
     X(VOTE_YES)       /* from, participant */                                                      \
     X(VOTE_READ_ONLY) /* from, participant */                                                      \
@@ -52,6 +51,7 @@ enum coord_state {
     X(ACK_UNKNOWN)    /* from, participant: it has no proof of a commit */                         \
     X(RETRY)          /* from: time to say it again, or the participant was heard from */          \
     X(GRACE)          /* aborts were told long enough ago: the rest will ask */                    \
+    X(OPEN)           /* interactive: branches come one by one (coord_join) */                     \
     X(LOG_COMMIT)     /* recovery read a commit record */                                          \
     X(LOG_PENDING)    /* recovery read a pending record (one-phase) */                             \
     X(LOG_END)        /* recovery read an end record; `commit` is its outcome */                   \
@@ -129,7 +129,8 @@ size_t coord_size(unsigned branch_count);
  * record that names none. */
 void coord_init(struct coord_txn *txn, unsigned branch_count, bool one_phase);
 
-/* Add a branch to @txn, which is in COORD_ACTIVE, and whose storage has room for it (coord_size). */
+/* Add a branch to @txn, which is in COORD_ACTIVE, and whose storage has room for it (coord_size).
+ */
 void coord_join(struct coord_txn *txn);
 
 struct coord_event {

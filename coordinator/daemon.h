@@ -102,7 +102,7 @@ struct coord_xbranch {
     struct coord_xact *xact;
     struct coord_member *member;
     uint8_t index;
-    bool sent; /* its prepare, or a step of its work, has left in this attempt */
+    bool sent;         /* its prepare, or a step of its work, has left in this attempt */
     uint64_t executed; /* steps that are done, of an interactive transaction */
     uint32_t backoff_ms;
     struct tpc_timer retry;
@@ -160,8 +160,8 @@ struct coord_xact {
     bool interactive;
     struct api_request *step; /* waits for the results of the step that is under way, or NULL */
     unsigned step_branch;     /* whose that is */
-    bool waiting_again; /* refused for conflict; the next attempt is due */
-    bool last_attempt;  /* its client wants it aborted: there is no next one */
+    bool waiting_again;       /* refused for conflict; the next attempt is due */
+    bool last_attempt;        /* its client wants it aborted: there is no next one */
     bool ended;
     bool logged; /* has records in the log */
     bool recovered;

@@ -310,8 +310,7 @@ static void on_unanswered(struct link_call *link, enum coord_event_type type, co
             continue;
         }
         if (is_work((enum api_op)sent->op)) {
-            if (xact->fsm->state !=
-                (sent->op == API_OP_PREPARE ? COORD_PREPARING : COORD_ACTIVE)) {
+            if (xact->fsm->state != (sent->op == API_OP_PREPARE ? COORD_PREPARING : COORD_ACTIVE)) {
                 continue; /* the outcome's own message says how that branch ends */
             }
             coord_xact_set_cause(xact, sent->branch, code, why);

@@ -75,8 +75,7 @@ void part_branch_give_up(struct branch *branch, enum api_cause_code code, const 
 {
     TPC_ASSERT(branch->fsm.state == PART_ACTIVE);
     api_cause_done(&branch->cause);
-    branch->cause =
-        (struct api_cause){.code = code, .statement = -1, .detail = part_strdup(why)};
+    branch->cause = (struct api_cause){.code = code, .statement = -1, .detail = part_strdup(why)};
     part_event_sure(branch, PART_EV_TIMER);
 }
 
@@ -121,7 +120,8 @@ void part_branch_set_error(struct branch *branch, const char *text)
 void part_branch_free(struct branch *branch)
 {
     struct part_daemon *daemon = branch->daemon;
-    TPC_ASSERT(branch->steps == NULL && branch->votes == NULL && branch->acks == NULL && branch->operators == NULL);
+    TPC_ASSERT(branch->steps == NULL && branch->votes == NULL && branch->acks == NULL &&
+               branch->operators == NULL);
     free_work(branch);
     if (branch->ended) {
         DL_DELETE(daemon->ended, branch);

@@ -193,7 +193,7 @@ struct branch *part_table_add(struct part_daemon *daemon, const struct tpc_id *g
 struct work *part_branch_work(struct branch *branch); /* never NULL */
 /* Undo an interactive branch that waits for its next step. */
 void part_branch_give_up(struct branch *branch, enum api_cause_code code, const char *why);
-void part_branch_free(struct branch *branch);         /* nobody waits, nothing is under way */
+void part_branch_free(struct branch *branch); /* nobody waits, nothing is under way */
 void part_branch_set_error(struct branch *branch, const char *text); /* NULL: none */
 /* Move to the list that @ended says. */
 void part_branch_mark(struct branch *branch, bool ended);

@@ -38,9 +38,7 @@ static void answer(struct reply *reply, struct api_answer *line)
     daemon->stats.errors += line->error != API_ERROR_NONE;
     bool is_vote = reply->op == API_OP_PREPARE && line->error == API_ERROR_NONE;
     bool is_step = reply->op == API_OP_EXECUTE && line->error == API_ERROR_NONE;
-    if (!part_fp(is_vote   ? PART_FP_VOTE_SEND
-                 : is_step ? PART_FP_STEP_SEND
-                           : PART_FP_ACK_SEND)) {
+    if (!part_fp(is_vote ? PART_FP_VOTE_SEND : is_step ? PART_FP_STEP_SEND : PART_FP_ACK_SEND)) {
         tpc_buf_clear(&daemon->line);
         api_answer_write(&daemon->line, line);
         /* Without memory the line is lost, as on the wire. */
@@ -71,8 +69,8 @@ static struct api_cause refusal_of(const struct branch *branch)
     if (branch->cause.code != API_CAUSE_NONE) {
         return branch->cause;
     }
-    bool told = (branch->fsm.told == PART_ABORT || branch->fsm.abort_wanted) &&
-                !branch->fsm.durable_abort;
+    bool told =
+        (branch->fsm.told == PART_ABORT || branch->fsm.abort_wanted) && !branch->fsm.durable_abort;
     return (struct api_cause){.code = told ? API_CAUSE_CLIENT_ABORT : API_CAUSE_WORK_LOST,
                               .statement = -1,
                               .detail = told ? told_abort : forgotten};
@@ -102,8 +100,8 @@ void part_reply_step(struct branch *branch, struct reply *reply, bool done)
     } else if (state == PART_ABORTED || state == PART_ABORTING || state == PART_TOMBSTONING) {
         line.cause = refusal_of(branch);
     } else {
-        line.cause = (struct api_cause){
-            .code = API_CAUSE_WORK_LOST, .statement = -1, .detail = too_late};
+        line.cause =
+            (struct api_cause){.code = API_CAUSE_WORK_LOST, .statement = -1, .detail = too_late};
     }
     answer(reply, &line);
 }

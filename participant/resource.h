@@ -13,16 +13,15 @@
 #include <stdatomic.h>
 
 enum part_job_kind {
-    PART_JOB_EXECUTE, /* interactive: do the statements after those of earlier steps, and keep what
-                         was done, with its locks, for the next step or PREPARE or ABORT */
     PART_JOB_PREPARE, /* do the statements; be able to redo or undo them whatever happens */
     PART_JOB_COMMIT,  /* make a prepared branch permanent, exactly once, with proof */
     PART_JOB_ABORT,   /* undo a prepared branch and let its locks go */
     PART_JOB_PROVE,   /* is there proof that this branch was committed? */
+    PART_JOB_EXECUTE, /* interactive: do the statements after those of earlier steps, and keep what
+                         was done, with its locks, for the next step or PREPARE or ABORT */
 };
 
 enum part_job_outcome {
-    PART_JOB_EXECUTED, /* EXECUTE: results are set */
     /* PREPARE */
     PART_JOB_READY, /* payload is set; held_by_database as it is */
     PART_JOB_READ_ONLY,
@@ -36,6 +35,7 @@ enum part_job_outcome {
     /* ABORT, PROVE */
     PART_JOB_ABORTED,
     PART_JOB_NO_PROOF,
+    PART_JOB_EXECUTED, /* EXECUTE: results are set */
 };
 
 /* The submitter owns a job and keeps it alive until done. */
@@ -44,9 +44,9 @@ struct part_job {
     struct tpc_id gtid;
     struct tpc_id coordinator_id;
     /* EXECUTE, PREPARE: in */
-    uint64_t executed;    /* steps done before; PREPARE: more than none: there are no statements, the
-                             work is that of the steps. REFUSED when they are not known (any more) */
-    uint64_t began_us;    /* age for wait-die; ties by gtid: the smaller is older */
+    uint64_t executed; /* steps done before; PREPARE: more than none: there are no statements, the
+                          work is that of the steps. REFUSED when they are not known (any more) */
+    uint64_t began_us; /* age for wait-die; ties by gtid: the smaller is older */
     uint64_t deadline_ms; /* tpc_clock_mono_ms; give up (cause timeout) when it has passed */
     enum api_isolation isolation;
     bool one_phase;

@@ -1,9 +1,9 @@
 /* Interactive branches, between their steps.
  *
  * SQLite has one writer, so none can be left in an open transaction while its client thinks. After
- * each step what the branch has changed so far is kept as a payload, with the locks of all rows that
- * it touches, and undone; the next step does it again first. Its locks are held, so that it still
- * applies, unless another program writes; then the step is refused for conflict.
+ * each step what the branch has changed so far is kept as a payload, with the locks of all rows
+ * that it touches, and undone; the next step does it again first. Its locks are held, so that it
+ * still applies, unless another program writes; then the step is refused for conflict.
  *
  * What a step reads may be out of date when the next one writes. So that no update is lost, a row
  * that another branch changed since this one began is not written (first committer wins, as under

@@ -195,11 +195,11 @@ static void ask_for_locks(struct part_sqlite *sqlite, struct part_branch_entry *
     enum part_lock_answer answer = PART_LOCK_DIE;
     const struct part_lock_owner *other = NULL;
     entry->owner.alone = job->one_phase;
-    enum tpc_rc rc =
-        entry->active ? part_locks_extend(sqlite->locks, &entry->owner, capture->locks,
-                                          capture->lock_count, &answer, &other)
-                      : part_locks_acquire(sqlite->locks, &entry->owner, capture->locks,
-                                           capture->lock_count, &answer, &other);
+    enum tpc_rc rc = entry->active
+                         ? part_locks_extend(sqlite->locks, &entry->owner, capture->locks,
+                                             capture->lock_count, &answer, &other)
+                         : part_locks_acquire(sqlite->locks, &entry->owner, capture->locks,
+                                              capture->lock_count, &answer, &other);
     if (rc != TPC_OK) {
         part_branch_drop(sqlite, entry);
         refuse(sqlite, job, API_CAUSE_PARTICIPANT_ERROR, "out of memory");

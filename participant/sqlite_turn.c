@@ -216,8 +216,8 @@ void part_turn_refuse_all(struct part_sqlite *sqlite, struct part_job *job)
     part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "the participant is stopping");
     while (job != NULL) {
         struct part_job *next = job->next;
-        part_sqlite_end_refused(sqlite, job,
-                                is_work(job) ? PART_JOB_REFUSED : PART_JOB_RETRY, &refusal);
+        part_sqlite_end_refused(sqlite, job, is_work(job) ? PART_JOB_REFUSED : PART_JOB_RETRY,
+                                &refusal);
         job = next;
     }
 }

@@ -13,7 +13,7 @@
 #include "participant/part_record.h"
 
 enum { LOG_MAX = 64, OP_CRASH = PART_EVENT_COUNT, OPS };
-enum job { NO_JOB, JOB_PREPARE, JOB_COMMIT, JOB_ABORT, JOB_PROVE };
+enum job { NO_JOB, JOB_EXECUTE, JOB_PREPARE, JOB_COMMIT, JOB_ABORT, JOB_PROVE };
 
 struct logged {
     enum wal_kind kind;
@@ -26,10 +26,10 @@ struct world {
     bool chaos, one_phase, commit, meddled;
     bool may_meddle;
     enum job job;
-    bool in_database;           /* the work is committed there, with its proof */
-    bool vote_waits, ack_waits; /* somebody waits for an answer */
-    bool said_yes, said_no;     /* in any life */
-    bool force;                 /* the record below is being forced */
+    bool in_database;                       /* the work is committed there, with its proof */
+    bool step_waits, vote_waits, ack_waits; /* somebody waits for an answer */
+    bool said_yes, said_no;                 /* in any life */
+    bool force;                             /* the record below is being forced */
     struct logged forcing;
     struct logged log[LOG_MAX];
     unsigned log_count;
@@ -79,6 +79,12 @@ static void start_job(struct world *w, enum job job)
     w->job = job;
 }
 
+static void check_step(struct world *w, enum part_effect_type type)
+{
+    w->step_waits = false;
+    TPC_ASSERT((type == PART_FX_RESULTS) == (w->now.state == PART_ACTIVE));
+}
+
 static bool is_vote(enum part_effect_type type)
 {
     return type == PART_FX_VOTE_YES || type == PART_FX_VOTE_NO || type == PART_FX_VOTE_READ_ONLY ||
@@ -109,6 +115,13 @@ static void carry_out(struct world *w, enum part_effect_type type)
 {
     TPC_ASSERT(type < PART_EFFECT_COUNT);
     switch (type) {
+    case PART_FX_DB_EXECUTE:
+        start_job(w, JOB_EXECUTE);
+        break;
+    case PART_FX_RESULTS:
+    case PART_FX_NO_RESULTS:
+        check_step(w, type);
+        break;
     case PART_FX_DB_PREPARE:
         start_job(w, JOB_PREPARE);
         break;
@@ -201,6 +214,7 @@ static bool step(struct world *w, struct part_event event)
     }
     TPC_ASSERT(effects.count <= PART_EFFECTS_MAX);
     check_move(&before, &w->now, &event);
+    w->step_waits |= event.type == PART_EV_EXECUTE;
     w->vote_waits |= event.type == PART_EV_PREPARE;
     w->ack_waits |= event.type == PART_EV_COMMIT || event.type == PART_EV_ABORT;
     bool halt = false;
@@ -253,7 +267,7 @@ static void crash(struct world *w, uint8_t survivors)
     if (w->force && whole && (survivors & 2) != 0) {
         append(w, w->forcing);
     }
-    w->force = w->vote_waits = w->ack_waits = false;
+    w->force = w->step_waits = w->vote_waits = w->ack_waits = false;
     memset(&w->now, 0, sizeof w->now);
     for (unsigned i = 0; i < w->log_count; i++) {
         w->log[i].durable = true;
@@ -273,6 +287,9 @@ static bool can_answer(const struct world *w, enum part_event_type type)
 {
     bool one_phase = w->now.one_phase;
     switch (w->job) {
+    case JOB_EXECUTE:
+        return w->in_database ? type == PART_EV_DB_PROOF
+                              : type == PART_EV_DB_REFUSED || type == PART_EV_DB_EXECUTED;
     case JOB_PREPARE:
         return w->in_database
                    ? type == PART_EV_DB_PROOF || (type == PART_EV_DB_REFUSED && one_phase)
@@ -296,7 +313,9 @@ static bool can_happen(const struct world *w, enum part_event_type type)
 {
     bool decided_commit = w->commit && w->said_yes;
     switch (type) {
-    case PART_EV_PREPARE:
+    case PART_EV_PREPARE: /* not while the results of a step are waited for */
+        return w->now.state != PART_WORKING;
+    case PART_EV_EXECUTE:
     case PART_EV_TIMER:
     case PART_EV_TOLD_UNDECIDED:
         return true;
@@ -323,6 +342,7 @@ static bool can_happen(const struct world *w, enum part_event_type type)
     case PART_EV_RESTARTED:
     case PART_EVENT_COUNT:
         return false;
+    case PART_EV_DB_EXECUTED:
     case PART_EV_DB_READY:
     case PART_EV_DB_READ_ONLY:
     case PART_EV_DB_REFUSED:
@@ -340,7 +360,7 @@ static bool can_happen(const struct world *w, enum part_event_type type)
 /* What becomes true by the event itself. */
 static void happen(struct world *w, enum part_event_type type)
 {
-    if (type >= PART_EV_DB_READY && type <= PART_EV_DB_NO_PROOF) {
+    if (type >= PART_EV_DB_EXECUTED && type <= PART_EV_DB_NO_PROOF) {
         w->job = NO_JOB;
     }
     if (type == PART_EV_DB_COMMITTED) {
@@ -356,9 +376,23 @@ static void happen(struct world *w, enum part_event_type type)
                   type == PART_EV_DB_CONFLICT;
 }
 
+/* The events of interactive branches came last: what older inputs mean stays as it was. */
+static unsigned op_of(unsigned number)
+{
+    static const unsigned last[] = {OP_CRASH, PART_EV_EXECUTE, PART_EV_DB_EXECUTED};
+    unsigned op = 0;
+    for (; op < PART_EVENT_COUNT; op++) {
+        bool is_new = op == PART_EV_EXECUTE || op == PART_EV_DB_EXECUTED;
+        if (!is_new && number-- == 0) {
+            return op;
+        }
+    }
+    return last[number];
+}
+
 static void one_event(struct world *w, struct fuzz_input *in)
 {
-    unsigned op = fuzz_below(in, OPS);
+    unsigned op = op_of(fuzz_below(in, OPS));
     if (op == OP_CRASH) {
         uint8_t survivors = fuzz_byte(in);
         if (!w->chaos) {
@@ -397,6 +431,8 @@ static enum part_event_type good_news(const struct world *w)
         return PART_EV_FORCED;
     }
     switch (w->job) {
+    case JOB_EXECUTE:
+        return w->in_database ? PART_EV_DB_PROOF : PART_EV_DB_EXECUTED;
     case JOB_PREPARE:
         return w->in_database     ? PART_EV_DB_PROOF
                : w->now.one_phase ? PART_EV_DB_COMMITTED
@@ -423,7 +459,7 @@ static void go_well(struct world *w)
         happen(w, type);
         TPC_ASSERT(!step(w, (struct part_event){.type = type, .one_phase = w->one_phase}));
     }
-    TPC_ASSERT(w->job == NO_JOB && !w->force && !w->vote_waits && !w->ack_waits);
+    TPC_ASSERT(w->job == NO_JOB && !w->force && !w->step_waits && !w->vote_waits && !w->ack_waits);
     TPC_ASSERT(!part_in_doubt(&w->now));
     if (w->said_yes && !w->meddled && !w->one_phase) {
         TPC_ASSERT(w->in_database == w->commit);

@@ -31,7 +31,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         fuzz_check_refusal(rc, &refusal);
         return 0;
     }
-    TPC_ASSERT(submit.branch_count >= 1 && submit.branch_count <= fuzz_limits.branches);
+    TPC_ASSERT(submit.open == (submit.branch_count == 0) &&
+               submit.branch_count <= fuzz_limits.branches);
     TPC_ASSERT(submit.timeout_ms > 0 && submit.timeout_ms <= 3600000);
     for (size_t i = 0; i < submit.branch_count; i++) {
         TPC_ASSERT(api_name_check(submit.branches[i].participant));

@@ -120,6 +120,24 @@ static void test_answer__states(void **state)
     }
 }
 
+static void test_answer__steps(void **state)
+{
+    (void)state;
+    struct api_answer done = answer_to(API_OP_EXECUTE);
+    done.results = (char[]){"[{\"rows_affected\":1}]"};
+    done.results_size = strlen(done.results);
+    struct api_answer back =
+        through(&done, HEAD("execute") ",\"results\":[{\"rows_affected\":1}]}\n");
+    assert_string_equal(back.results, done.results);
+    api_answer_done(&back);
+
+    struct api_answer refused = answer_to(API_OP_EXECUTE);
+    refused.cause = (struct api_cause){.code = API_CAUSE_WORK_LOST, .statement = -1};
+    back = through(&refused, HEAD("execute") ",\"cause\":{\"code\":\"work_lost\"}}\n");
+    assert_null(back.results);
+    api_answer_done(&back);
+}
+
 static void test_answer__errors(void **state)
 {
     (void)state;
@@ -187,7 +205,9 @@ static void test_answer__what_is_refused(void **state)
     refused(HEAD("prepare") ",\"vote\":\"yes\"", TPC_ESYNTAX, "found the end");
     refused("[]", TPC_EINVAL, "must be an object");
     refused("{}", TPC_EINVAL, "op is required");
-    refused(HEAD("execute") "}", TPC_EINVAL, "op must be \"prepare\" or");
+    refused(HEAD("vote") "}", TPC_EINVAL, "op must be \"prepare\" or");
+    refused(HEAD("execute") "}", TPC_EINVAL, "must have \"results\", \"cause\" or \"error\"");
+    refused(HEAD("execute") ",\"results\":{}}", TPC_EINVAL, "results must be an array");
     refused("{\"op\":\"commit\"}", TPC_EINVAL, "gtid is required");
     refused("{\"op\":\"commit\",\"gtid\":\"" ID_A "\"}", TPC_EINVAL, "participant_id is required");
     refused("{\"op\":\"commit\",\"gtid\":\"" ID_A "\",\"participant_id\":\"me\"}", TPC_EINVAL,
@@ -236,6 +256,7 @@ int main(void)
         cmocka_unit_test(test_answer__votes),
         cmocka_unit_test(test_answer__no_with_its_cause),
         cmocka_unit_test(test_answer__states),
+        cmocka_unit_test(test_answer__steps),
         cmocka_unit_test(test_answer__errors),
         cmocka_unit_test(test_answer__a_newer_participant_may_say_more),
         cmocka_unit_test(test_answer__results_keep_every_digit),

@@ -101,6 +101,28 @@ static void test_envelope__what_is_not_told(void **state)
     api_envelope_done(&envelope);
 }
 
+static void test_envelope__steps_of_an_interactive_branch(void **state)
+{
+    (void)state;
+    struct api_envelope envelope =
+        accepted(with_messages("{\"op\":\"execute\",\"gtid\":\"" ID_A
+                               "\",\"executed\":2,\"statements\":[{\"sql\":\"S\"}]},"
+                               "{\"op\":\"prepare\",\"gtid\":\"" ID_A "\",\"executed\":3}"));
+    assert_int_equal(envelope.messages[0].op, API_OP_EXECUTE);
+    assert_int_equal(envelope.messages[0].executed, 2);
+    assert_int_equal(envelope.messages[0].statements.count, 1);
+    assert_int_equal(envelope.messages[1].executed, 3);
+    assert_int_equal(envelope.messages[1].statements.count, 0);
+    api_envelope_done(&envelope);
+    refused(with_messages("{\"op\":\"prepare\",\"gtid\":\"" ID_A
+                          "\",\"executed\":1,\"statements\":[{\"sql\":\"S\"}]}"),
+            "messages[0].statements", "cannot come with the prepare of an interactive branch");
+    refused(with_messages("{\"op\":\"execute\",\"gtid\":\"" ID_A "\",\"executed\":1}"),
+            "messages[0].statements", "is required");
+    refused(with_messages("{\"op\":\"commit\",\"gtid\":\"" ID_A "\",\"executed\":1}"),
+            "messages[0].executed", "only, not for \"commit\"");
+}
+
 static void test_envelope__a_long_timeout_is_cut(void **state)
 {
     (void)state;
@@ -139,12 +161,14 @@ static void test_envelope__refusals_name_the_field(void **state)
     refused(with_messages("{\"gtid\":\"" ID_A "\"}"), "messages[0].op", "is required");
     refused(with_messages("{\"op\":\"commit\",\"gtid\":\"" ID_A "\"},"
                           "{\"op\":\"vote\",\"gtid\":\"" ID_A "\"}"),
-            "messages[1].op", "must be \"prepare\" or \"commit\" or \"abort\", not \"vote\"");
+            "messages[1].op",
+            "must be \"prepare\" or \"commit\" or \"abort\" or \"execute\", not \"vote\"");
     refused(with_messages("{\"op\":\"commit\"}"), "messages[0].gtid", "is required");
     refused(with_messages("{\"op\":\"commit\",\"gtid\":5}"), "messages[0].gtid",
             "must be a string");
     refused(with_messages("{\"op\":\"commit\",\"gtid\":\"" ID_A "\",\"statements\":[]}"),
-            "messages[0].statements", "is for \"prepare\" only, not for \"commit\"");
+            "messages[0].statements",
+            "is for \"prepare\" and \"execute\" only, not for \"commit\"");
     refused(with_messages("{\"op\":\"prepare\",\"gtid\":\"" ID_A "\"}"), "messages[0].statements",
             "is required");
     refused(with_messages("{\"op\":\"prepare\",\"gtid\":\"" ID_A "\",\"began_us\":-1}"),
@@ -333,6 +357,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_envelope__whole),
         cmocka_unit_test(test_envelope__what_is_not_told),
+        cmocka_unit_test(test_envelope__steps_of_an_interactive_branch),
         cmocka_unit_test(test_envelope__a_long_timeout_is_cut),
         cmocka_unit_test(test_envelope__invalid_gtid_spares_the_others),
         cmocka_unit_test(test_envelope__refusals_name_the_field),

@@ -177,14 +177,46 @@ static void test_submit__ranges(void **state)
     refused("{\"ack\":\"maybe\"}", "ack", "must be \"applied\" or \"decided\", not \"maybe\"");
     refused("{\"isolation\":\"snapshot\"}", "isolation",
             "must be \"default\" or \"serializable\", not \"snapshot\"");
-    refused("{\"open\":true}", "open", "interactive");
-    refused("{\"open\":true,\"timeout_ms\":5}", "open", "interactive");
+    refused("{\"open\":true,\"branches\":[]}", "branches", "cannot come with \"open\"");
     refused("{\"branches\":[1,2,3,4]}", "branches", "must have 1 to 3 elements, has 4");
     refused("{\"branches\":[{\"participant\":\"p\",\"statements\":[1,2,3,4,5]}]}",
             "branches[0].statements", "must have 1 to 4 elements, has 5");
     refused("{\"branches\":[{\"participant\":\"p\",\"statements\":[{\"sql\":\"S\",\"params\":"
             "[1,2,3,4,5,6]}]}]}",
             "branches[0].statements[0].params", "must have 0 to 5 elements, has 6");
+}
+
+static void test_submit__open(void **state)
+{
+    (void)state;
+    struct api_submit submit =
+        accepted("{\"open\":true,\"timeout_ms\":5,\"isolation\":\"serializable\"}");
+    assert_true(submit.open);
+    assert_int_equal(submit.branch_count, 0);
+    assert_int_equal(submit.timeout_ms, 5);
+    assert_int_equal(submit.isolation, API_ISOLATION_SERIALIZABLE);
+    api_submit_done(&submit);
+}
+
+static void test_execute__one_participant_and_its_statements(void **state)
+{
+    (void)state;
+    static const char good[] = "{\"participant\":\"east\",\"statements\":[{\"sql\": \"S\"}]}";
+    static const char *const bad[] = {"{\"participant\":\"east\"}",
+                                      "{\"statements\":[{\"sql\":\"S\"}]}",
+                                      "{\"participant\":\"east\",\"statements\":[]}", "[]"};
+    const struct api_codec_limits defaults = {0};
+    struct api_submit_branch work;
+    struct api_refusal refusal;
+    assert_int_equal(api_execute_decode(good, strlen(good), &defaults, &work, &refusal), TPC_OK);
+    assert_string_equal(work.participant, "east");
+    assert_string_equal(work.statements, "[{\"sql\":\"S\"}]");
+    api_submit_branch_done(&work);
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        assert_int_equal(api_execute_decode(bad[i], strlen(bad[i]), &defaults, &work, &refusal),
+                         TPC_EINVAL);
+        assert_null(work.participant);
+    }
 }
 
 static void test_submit__label_has_at_most_256_characters(void **state)
@@ -336,6 +368,8 @@ int main(void)
         cmocka_unit_test(test_submit__wrong_types_are_named),
         cmocka_unit_test(test_submit__what_is_required),
         cmocka_unit_test(test_submit__ranges),
+        cmocka_unit_test(test_submit__open),
+        cmocka_unit_test(test_execute__one_participant_and_its_statements),
         cmocka_unit_test(test_submit__label_has_at_most_256_characters),
         cmocka_unit_test(test_submit__sql_has_at_most_1_mib),
         cmocka_unit_test(test_submit__participants_are_named_once),

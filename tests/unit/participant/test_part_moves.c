@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-enum job { NO_JOB, JOB_PREPARE, JOB_COMMIT, JOB_ABORT, JOB_PROVE };
+enum job { NO_JOB, JOB_EXECUTE, JOB_PREPARE, JOB_COMMIT, JOB_ABORT, JOB_PROVE };
 
 /* All bytes: compared and kept as such. */
 struct world {
@@ -19,7 +19,7 @@ struct world {
     uint8_t job; /* enum job */
     bool force;  /* a record is being forced */
     bool armed;  /* the timer */
-    bool vote_waits, ack_waits, operator_waits;
+    bool step_waits, vote_waits, ack_waits, operator_waits;
     bool in_database; /* the fact: this branch's work is committed there */
     bool recovering;
 };
@@ -49,7 +49,9 @@ static bool can_happen(const struct world *w, const struct part_event *ev)
         /* What was committed in one phase is aborted (asked for) in one phase; what was committed
          * in two is never aborted. */
         return !w->recovering && (ev->one_phase || !w->in_database || w->branch.state != PART_NONE);
-    case PART_EV_PREPARE:
+    case PART_EV_PREPARE: /* not while the results of a step are waited for */
+        return !w->recovering && w->branch.state != PART_WORKING;
+    case PART_EV_EXECUTE:
     case PART_EV_COMMIT:
     case PART_EV_TIMER: /* at any time, or late, or twice */
     case PART_EV_TOLD_COMMIT:
@@ -59,23 +61,27 @@ static bool can_happen(const struct world *w, const struct part_event *ev)
     case PART_EV_OPERATOR_ABORT:
     case PART_EV_FORGET:
         return !w->recovering;
+    case PART_EV_DB_EXECUTED:
+        return w->job == JOB_EXECUTE && !w->in_database;
     case PART_EV_DB_READY:
         return w->job == JOB_PREPARE && !w->in_database && !w->branch.one_phase;
     case PART_EV_DB_REFUSED: /* cancelled, or too late: before it looked for proof */
-        return w->job == JOB_PREPARE && (!w->in_database || w->branch.one_phase);
+        return (w->job == JOB_EXECUTE && !w->in_database) ||
+               (w->job == JOB_PREPARE && (!w->in_database || w->branch.one_phase));
     case PART_EV_DB_READ_ONLY:
         return w->job == JOB_PREPARE && !w->in_database;
     case PART_EV_DB_COMMITTED:
         return w->job == JOB_COMMIT ||
                (w->job == JOB_PREPARE && !w->in_database && w->branch.one_phase);
     case PART_EV_DB_RETRY:
-        return w->job != NO_JOB && w->job != JOB_PREPARE;
+        return w->job == JOB_COMMIT || w->job == JOB_ABORT || w->job == JOB_PROVE;
     case PART_EV_DB_CONFLICT:
         return w->job == JOB_COMMIT && !w->in_database;
     case PART_EV_DB_ABORTED:
         return w->job == JOB_ABORT;
     case PART_EV_DB_PROOF:
-        return proof_read || (w->in_database && (w->job == JOB_PREPARE || w->job == JOB_PROVE));
+        return proof_read || (w->in_database && (w->job == JOB_EXECUTE || w->job == JOB_PREPARE ||
+                                                 w->job == JOB_PROVE));
     case PART_EV_DB_NO_PROOF:
         return w->job == JOB_PROVE && !w->in_database;
     case PART_EV_FORCED:
@@ -102,6 +108,7 @@ static bool can_happen(const struct world *w, const struct part_event *ev)
 
 static void before(struct world *w, const struct part_event *ev)
 {
+    w->step_waits |= ev->type == PART_EV_EXECUTE;
     w->vote_waits |= ev->type == PART_EV_PREPARE;
     w->ack_waits |= ev->type == PART_EV_COMMIT || ev->type == PART_EV_ABORT;
     w->operator_waits |= ev->type == PART_EV_OPERATOR_COMMIT ||
@@ -109,7 +116,7 @@ static void before(struct world *w, const struct part_event *ev)
     w->in_database |= ev->type == PART_EV_DB_COMMITTED;
     w->armed &= ev->type != PART_EV_TIMER;
     w->recovering &= ev->type != PART_EV_RESTARTED;
-    if (ev->type >= PART_EV_DB_READY && ev->type <= PART_EV_DB_NO_PROOF) {
+    if (ev->type >= PART_EV_DB_EXECUTED && ev->type <= PART_EV_DB_NO_PROOF) {
         w->job = NO_JOB;
     }
     if (ev->type == PART_EV_FORCED) {
@@ -145,24 +152,28 @@ static void vote(struct world *w, enum part_effect_type type)
     w->vote_waits = false;
 }
 
+static void work_in_database(struct world *w, enum part_effect_type type)
+{
+    assert_true(type != PART_FX_DB_ABORT || !w->in_database);
+    start_job(w, type == PART_FX_DB_EXECUTE   ? JOB_EXECUTE
+                 : type == PART_FX_DB_PREPARE ? JOB_PREPARE
+                 : type == PART_FX_DB_COMMIT  ? JOB_COMMIT
+                 : type == PART_FX_DB_ABORT   ? JOB_ABORT
+                                              : JOB_PROVE);
+}
+
 static void carry_out(struct world *w, enum part_effect_type type)
 {
     switch (type) {
+    case PART_FX_DB_EXECUTE:
     case PART_FX_DB_PREPARE:
-        start_job(w, JOB_PREPARE);
+    case PART_FX_DB_COMMIT:
+    case PART_FX_DB_ABORT:
+    case PART_FX_DB_PROVE:
+        work_in_database(w, type);
         break;
     case PART_FX_DB_CANCEL:
-        assert_int_equal(w->job, JOB_PREPARE);
-        break;
-    case PART_FX_DB_COMMIT:
-        start_job(w, JOB_COMMIT);
-        break;
-    case PART_FX_DB_ABORT:
-        assert_false(w->in_database);
-        start_job(w, JOB_ABORT);
-        break;
-    case PART_FX_DB_PROVE:
-        start_job(w, JOB_PROVE);
+        assert_true(w->job == JOB_EXECUTE || w->job == JOB_PREPARE);
         break;
     case PART_FX_FORCE_PREPARED:
     case PART_FX_FORCE_ABORTED:
@@ -170,6 +181,14 @@ static void carry_out(struct world *w, enum part_effect_type type)
     case PART_FX_FORCE_FORGOTTEN:
     case PART_FX_FORCE_TOLD:
         start_force(w);
+        break;
+    case PART_FX_RESULTS:
+        assert_int_equal(w->branch.state, PART_ACTIVE);
+        w->step_waits = false;
+        break;
+    case PART_FX_NO_RESULTS:
+        assert_int_not_equal(w->branch.state, PART_ACTIVE);
+        w->step_waits = false;
         break;
     case PART_FX_VOTE_YES:
     case PART_FX_VOTE_NO:
@@ -210,7 +229,7 @@ static void carry_out(struct world *w, enum part_effect_type type)
 static void check(const struct world *w)
 {
     const struct part_branch *b = &w->branch;
-    bool asks = b->state == PART_PREPARED ||
+    bool asks = b->state == PART_PREPARED || b->state == PART_ACTIVE ||
                 ((b->state == PART_HEUR_COMMIT || b->state == PART_HEUR_ABORT) &&
                  b->told == PART_NO_OUTCOME);
     if (!w->recovering) {
@@ -219,6 +238,7 @@ static void check(const struct world *w)
     assert_true(!b->retrying || w->armed);
     /* Whoever asked has been answered once nothing is under way. */
     if (w->job == NO_JOB && !w->force && !b->retrying) {
+        assert_false(w->step_waits);
         assert_false(w->vote_waits);
         assert_false(w->ack_waits);
         assert_false(w->operator_waits);
@@ -236,7 +256,7 @@ static void try_event(const struct world *from, struct part_event ev)
     if (part_step(&w.branch, &ev, &out) != TPC_OK) {
         assert_memory_equal(&w, from, sizeof(w));
         /* What is under way must be able to end. */
-        assert_false(ev.type >= PART_EV_DB_READY && ev.type <= PART_EV_FORCE_FAILED &&
+        assert_false(ev.type >= PART_EV_DB_EXECUTED && ev.type <= PART_EV_FORCE_FAILED &&
                      !from->recovering);
         return;
     }
