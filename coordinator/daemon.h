@@ -349,7 +349,7 @@ void coord_waiters_ended(struct coord_xact *xact);
 void coord_waiters_leave(struct coord_daemon *daemon);
 void coord_answer(struct coord_xact *xact, struct api_request *request, int kind, bool replayed);
 /* 409 with the transaction in it. */
-void coord_answer_conflict(const struct coord_xact *xact, struct api_request *request,
+void coord_conflict_problem(const struct coord_xact *xact, struct api_request *request,
                            const char *type, const char *title, const char *detail);
 
 /* view.c: a transaction as JSON. */

@@ -84,15 +84,15 @@ void coord_interactive_open(struct coord_daemon *daemon, struct api_request *req
 static void answer_not_open(const struct coord_xact *xact, struct api_request *request)
 {
     if (!xact->interactive) {
-        coord_answer_conflict(xact, request, "not-active", "The transaction is not interactive",
+        coord_conflict_problem(xact, request, "not-active", "The transaction is not interactive",
                               "a transaction that was submitted whole commits by itself");
     } else if (coord_outcome(xact->fsm) == COORD_ABORT) {
-        coord_answer_conflict(xact, request, "aborted", "The transaction was aborted",
+        coord_conflict_problem(xact, request, "aborted", "The transaction was aborted",
                               xact->cause.detail != NULL
                                   ? xact->cause.detail
                                   : "nothing was changed anywhere: open another one");
     } else {
-        coord_answer_conflict(xact, request, "not-active", "The transaction is not open any more",
+        coord_conflict_problem(xact, request, "not-active", "The transaction is not open any more",
                               "its commit was asked for: no work is accepted after that");
     }
 }
@@ -103,7 +103,7 @@ static bool is_free(const struct coord_xact *xact, struct api_request *request)
     if (xact->fsm->state != COORD_ACTIVE) {
         answer_not_open(xact, request);
     } else if (xact->step != NULL) {
-        coord_answer_conflict(xact, request, "busy", "A step of the transaction is under way",
+        coord_conflict_problem(xact, request, "busy", "A step of the transaction is under way",
                               "wait for its results: one step runs at a time");
     } else {
         return true;

@@ -156,7 +156,7 @@ static void answer_problem(const struct coord_xact *xact, struct api_request *re
     api_respond(request, status, API_PROBLEM_CONTENT_TYPE, &out);
 }
 
-void coord_answer_conflict(const struct coord_xact *xact, struct api_request *request,
+void coord_conflict_problem(const struct coord_xact *xact, struct api_request *request,
                            const char *type, const char *title, const char *detail)
 {
     answer_problem(xact, request, type, title, 409, detail);

@@ -214,6 +214,22 @@ class Coordinator(Document, unittest.TestCase):
         self.expect(404, "POST", one + "/abort", id=UNKNOWN)
         self.expect(409, "POST", one + "/commit", id=aborted["id"])
         self.expect(404, "POST", one + "/commit", id=UNKNOWN)
+        self.expect(409, "POST", one + "/statements", branch, id=aborted["id"])
+
+    def test_interactive_transactions(self):
+        self.expect(201, "PUT", "/v1/participants/{name}", {"url": NOBODY}, name="i1")
+        branch = {"participant": "i1", "statements": [{"sql": "SELECT 1"}]}
+        path, one = "/v1/transactions", "/v1/transactions/{id}"
+        opened = self.expect(201, "POST", path, {"open": True})
+        self.expect(200, "GET", one, id=opened["id"])
+        self.expect(422, "POST", one + "/statements", {}, id=opened["id"])
+        self.expect(409, "POST", one + "/statements", branch, id=opened["id"])
+        self.expect(409, "POST", one + "/commit", id=opened["id"])
+        self.expect(200, "POST", one + "/abort", id=opened["id"])
+        opened = self.expect(201, "POST", path, {"open": True})
+        self.expect(422, "POST", one + "/commit", None, {"Prefer": "wait=x"}, id=opened["id"])
+        self.expect(200, "POST", one + "/commit", id=opened["id"])
+        self.expect(404, "POST", one + "/commit", id=UNKNOWN)
 
     def test_list(self):
         self.expect(200, "GET", "/v1/transactions", query="?state=aborted&limit=1")

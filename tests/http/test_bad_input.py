@@ -214,7 +214,7 @@ class Submissions(checks.Case):
                 ("timeout_ms", 0), ("timeout_ms", -1), ("timeout_ms", 1.5),
                 ("timeout_ms", 3600001), ("timeout_ms", 2**53 + 1), ("label", "x" * 257),
                 ("ack", ""), ("ack", "Applied"), ("ack", "x" * 100000),
-                ("isolation", "snapshot"), ("open", True),
+                ("isolation", "snapshot"),
                 ("branches", []), ("branches", [checks.transfer()["branches"][0]] * 65),
                 ("branches[0].participant", ""), ("branches[0].participant", "-x"),
                 ("branches[0].participant", "a/b"), ("branches[0].participant", "x" * 65),

@@ -149,7 +149,7 @@ class Agent(checks.Case):
                                 ("isolation", "default")):
                 message = {"op": op, "gtid": checks.NOBODY, name: value}
                 self.problem(self.post(self.envelope(message)), 422, "invalid",
-                             "messages[0]." + name, "\"prepare\" only")
+                             "messages[0]." + name, "\"prepare\" and \"execute\" only")
 
     def test_one_bad_message_stops_the_whole_request(self):
         document = self.envelope(prepare(), prepare(op="destroy"))
