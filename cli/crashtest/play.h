@@ -119,6 +119,8 @@ struct cli_txn *cli_play_transfer(struct cli_play *play, struct cli_leg from, st
 /* The same, submitted with `Prefer: respond-async`. */
 struct cli_txn *cli_play_transfer_async(struct cli_play *play, struct cli_leg from,
                                         struct cli_leg to);
+/* The same, step by step in an interactive transaction. */
+struct cli_txn *cli_play_interactive(struct cli_play *play, struct cli_leg from, struct cli_leg to);
 /* Ask for all transactions whose ids are known and outcomes are not. */
 void cli_play_ask(struct cli_play *play);
 /* Transactions of @clients beside each other; who dies is started again. */

@@ -74,15 +74,22 @@ static uint64_t next_number(const struct cli_history *history)
     return last + 1;
 }
 
-static struct cli_txn *submit(struct cli_play *play, struct cli_leg from, struct cli_leg to,
-                              const char *header)
+static struct cli_txn make_transfer(const struct cli_play *play, struct cli_leg from,
+                                    struct cli_leg to)
 {
     struct cli_txn txn = {.tries = 1, .invoked = next_number(&play->history)};
-    struct tpc_buf body = {0};
     (void)snprintf(txn.name, sizeof txn.name, "one-%zu", play->history.count);
     (void)cli_txn_add_op(&txn, CLI_OP_MOVE, from.member, from.account, -1);
     (void)cli_txn_add_op(&txn, CLI_OP_MOVE, to.member, to.account, 1);
     txn.completed = txn.invoked + 1;
+    return txn;
+}
+
+static struct cli_txn *submit(struct cli_play *play, struct cli_leg from, struct cli_leg to,
+                              const char *header)
+{
+    struct cli_txn txn = make_transfer(play, from, to);
+    struct tpc_buf body = {0};
     if (!cli_play_is_over(play)) {
         cli_txn_body(&play->options, &txn, &body);
         struct reply reply = call(play->options.url, "POST", "/v1/transactions", header, body.data);
@@ -107,6 +114,63 @@ struct cli_txn *cli_play_transfer_async(struct cli_play *play, struct cli_leg fr
                                         struct cli_leg to)
 {
     return submit(play, from, to, "Prefer: respond-async");
+}
+
+/* Post to the transaction, and note an answer that is its end. True: it goes on. */
+static bool go_on(struct cli_play *play, struct cli_txn *txn, const char *word, const char *body)
+{
+    char path[128];
+    bool commits = strcmp(word, "commit") == 0;
+    (void)snprintf(path, sizeof path, "/v1/transactions/%s/%s", txn->id, word);
+    struct reply reply = call(play->options.url, "POST", path, NULL, body);
+    bool done = reply.rc == TPC_OK && reply.status == 200;
+    if (reply.rc == TPC_OK && reply.status != 503 && (commits || !done)) {
+        (void)cli_txn_note(&play->options, txn, reply.status, reply.json);
+    }
+    reply_done(&reply);
+    cli_play_revive(play);
+    return done && !commits;
+}
+
+/* A submit's body, branch by branch. */
+static void work(struct cli_play *play, struct cli_txn *txn)
+{
+    struct tpc_buf body = {0};
+    struct api_json *json = NULL;
+    cli_txn_body(&play->options, txn, &body);
+    bool goes_on = api_json_parse(body.data, body.size, &json, NULL) == TPC_OK;
+    const struct api_json *branch = api_json_first(cli_json_at(json, "branches"));
+    for (; goes_on && branch != NULL; branch = api_json_next(branch)) {
+        struct tpc_buf step = {0};
+        api_json_print(&step, branch);
+        goes_on = go_on(play, txn, "statements", step.data);
+        tpc_buf_done(&step);
+    }
+    if (goes_on) {
+        (void)go_on(play, txn, "commit", NULL);
+    }
+    api_json_free(json);
+    tpc_buf_done(&body);
+}
+
+struct cli_txn *cli_play_interactive(struct cli_play *play, struct cli_leg from, struct cli_leg to)
+{
+    struct cli_txn txn = make_transfer(play, from, to);
+    if (!cli_play_is_over(play)) {
+        struct reply reply = call(play->options.url, "POST", "/v1/transactions", NULL,
+                                  "{\"open\":true,\"timeout_ms\":5000}");
+        (void)snprintf(txn.id, sizeof txn.id, "%s", cli_json_text_at(reply.json, "id"));
+        if (reply.status != 201) {
+            txn.told = CLI_TOLD_NOT_STARTED; /* nothing is done before it has an id */
+        }
+        reply_done(&reply);
+        cli_play_revive(play);
+    }
+    if (txn.id[0] != '\0') {
+        work(play, &txn);
+    }
+    cli_history_add(&play->history, &txn);
+    return &play->history.txns[play->history.count - 1];
 }
 
 static void ask(struct cli_play *play, struct cli_txn *txn)

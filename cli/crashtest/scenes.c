@@ -247,6 +247,18 @@ static void play_retention(struct cli_play *play)
     }
 }
 
+/* ---- Interactive: work that comes step by step ---- */
+
+static void play_interactive(struct cli_play *play)
+{
+    for (int i = 0; i < ROUNDS; i++) {
+        (void)cli_play_interactive(play, i % 2 == 0 ? east1 : west1, i % 2 == 0 ? west1 : east1);
+        cli_play_revive(play);
+    }
+    cli_play_ask(play);
+    wait_until_settled(play);
+}
+
 /* ---- Silence: a participant answers nothing, and then everything at once ---- */
 
 static void play_silence(struct cli_play *play)
@@ -272,6 +284,7 @@ const struct cli_scene cli_scenes[] = {
     {"proof", CLI_NEED_TWO | CLI_NEED_FAILPOINTS | CLI_NEED_AGENT, NULL, quick, play_proof},
     {"one-phase", CLI_NEED_FAILPOINTS | CLI_NEED_AGENT, NULL, quick, play_one_phase},
     {"by-hand", CLI_NEED_TWO | CLI_NEED_AGENT, NULL, quick, play_by_hand},
+    {"interactive", CLI_NEED_TWO | CLI_NEED_AGENT, NULL, quick, play_interactive},
     {"silence", CLI_NEED_TWO | CLI_NEED_STOP, NULL, quick, play_silence},
     {"retention", CLI_NEED_TWO | CLI_NEED_AGENT, forgetful, quick_forgetful, play_retention},
     {NULL, 0, NULL, NULL, NULL},
