@@ -350,7 +350,7 @@ void coord_waiters_leave(struct coord_daemon *daemon);
 void coord_answer(struct coord_xact *xact, struct api_request *request, int kind, bool replayed);
 /* 409 with the transaction in it. */
 void coord_conflict_problem(const struct coord_xact *xact, struct api_request *request,
-                           const char *type, const char *title, const char *detail);
+                            const char *type, const char *title, const char *detail);
 
 /* view.c: a transaction as JSON. */
 void coord_view_write(struct tpc_buf *out, const struct coord_xact *xact, bool results);

@@ -85,15 +85,15 @@ static void answer_not_open(const struct coord_xact *xact, struct api_request *r
 {
     if (!xact->interactive) {
         coord_conflict_problem(xact, request, "not-active", "The transaction is not interactive",
-                              "a transaction that was submitted whole commits by itself");
+                               "a transaction that was submitted whole commits by itself");
     } else if (coord_outcome(xact->fsm) == COORD_ABORT) {
         coord_conflict_problem(xact, request, "aborted", "The transaction was aborted",
-                              xact->cause.detail != NULL
-                                  ? xact->cause.detail
-                                  : "nothing was changed anywhere: open another one");
+                               xact->cause.detail != NULL
+                                   ? xact->cause.detail
+                                   : "nothing was changed anywhere: open another one");
     } else {
         coord_conflict_problem(xact, request, "not-active", "The transaction is not open any more",
-                              "its commit was asked for: no work is accepted after that");
+                               "its commit was asked for: no work is accepted after that");
     }
 }
 
@@ -104,7 +104,7 @@ static bool is_free(const struct coord_xact *xact, struct api_request *request)
         answer_not_open(xact, request);
     } else if (xact->step != NULL) {
         coord_conflict_problem(xact, request, "busy", "A step of the transaction is under way",
-                              "wait for its results: one step runs at a time");
+                               "wait for its results: one step runs at a time");
     } else {
         return true;
     }

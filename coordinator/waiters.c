@@ -157,7 +157,7 @@ static void answer_problem(const struct coord_xact *xact, struct api_request *re
 }
 
 void coord_conflict_problem(const struct coord_xact *xact, struct api_request *request,
-                           const char *type, const char *title, const char *detail)
+                            const char *type, const char *title, const char *detail)
 {
     answer_problem(xact, request, type, title, 409, detail);
 }
