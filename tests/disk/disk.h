@@ -64,6 +64,7 @@ struct disk {
     enum disk_fault fault;
     uint64_t at, again, from, seed;
     bool sticky, eager;
+    bool unsynced; /* syncs succeed without a disk: for tests whose process does not die */
 };
 
 extern struct disk disk;

@@ -138,7 +138,7 @@ static int shim_sync(sqlite3_file *file, int flags)
     if (disk_lies()) {
         return leave(SQLITE_OK);
     }
-    int rc = below(file)->pMethods->xSync(below(file), flags);
+    int rc = disk.unsynced ? SQLITE_OK : below(file)->pMethods->xSync(below(file), flags);
     if (rc == SQLITE_OK && may_be_lost(shim_of(file))) {
         disk_settle(shim_of(file)->path);
     }
@@ -261,7 +261,7 @@ static int vfs_delete(sqlite3_vfs *vfs, const char *path, int sync_directory)
     if (disk_strikes(DISK_DELETE)) {
         return leave(SQLITE_IOERR_DELETE);
     }
-    int rc = unix_vfs->xDelete(unix_vfs, path, sync_directory);
+    int rc = unix_vfs->xDelete(unix_vfs, path, disk.unsynced ? 0 : sync_directory);
     if (rc == SQLITE_OK) {
         disk_settle(path);
     }

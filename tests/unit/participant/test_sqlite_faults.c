@@ -28,6 +28,7 @@ static void arm(enum disk_fault fault, uint64_t at)
     disk.fault = fault;
     disk.at = at;
     disk.seed = at;
+    disk.unsynced = true;
     atomic_store(&faults.operations, 0);
     atomic_store(&faults.strikes, 0);
 }
