@@ -262,9 +262,10 @@ static void play(struct test *test)
     if (test->report.count < OBJECTIONS_MAX) {
         sup_check_all(&test->world, &test->history, NULL, &test->report);
     }
-    (void)printf("%u runs of %s: %u went on, %u halted; %u starts, %u of them refused; %u failures",
-                 test->runs, test->target->name, test->went_on, test->halts, test->starts,
-                 test->not_started, test->report.count);
+    (void)printf(
+        "%u runs of %s (%s): %u went on, %u halted; %u starts, %u of them refused; %u failures",
+        test->runs, test->target->name, test->stage != NULL ? test->stage : "all stages",
+        test->went_on, test->halts, test->starts, test->not_started, test->report.count);
     if (test->stopped) {
         (void)printf(", stopped after %llu s", (unsigned long long)test->seconds);
     }

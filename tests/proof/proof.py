@@ -18,7 +18,7 @@ import tomllib
 
 SKIPPED = 77
 PARTIAL_MINUTES = 10
-FIELDS = {"name", "covers", "gate", "short", "build", "commands", "bounded", "result"}
+FIELDS = {"name", "covers", "gate", "short", "build", "commands", "bounded", "partial", "result"}
 HEAD = """# Proof
 
 How the promises are put to the proof, and what came of it the last time. `./run test` runs a short form of every tier within
@@ -104,7 +104,8 @@ def run_command(root, words, pattern):
 def run_tier(root, tier, minutes):
     if tier.get("build"):
         build(root, tier["build"])
-    pattern, began, lines, broken, skipped = re.compile(tier["result"]), time.monotonic(), [], [], 0
+    pattern, partial = re.compile(tier["result"]), re.compile(tier.get("partial", "stopped"))
+    began, lines, broken, skipped = time.monotonic(), [], [], 0
     for index, words in enumerate(tier["commands"]):
         left = (minutes * 60 - (time.monotonic() - began)) / (len(tier["commands"]) - index)
         words = [word.replace("{seconds}", str(max(1, int(left)))) for word in words]
@@ -114,7 +115,7 @@ def run_tier(root, tier, minutes):
         if status not in (0, SKIPPED):
             broken.append("%s ended with status %d" % (" ".join(words), status))
     verdict = ("violated" if broken else "skipped" if skipped == len(tier["commands"])
-               else "in part" if skipped or any("stopped" in line for line in lines) else "held")
+               else "in part" if skipped or any(partial.search(line) for line in lines) else "held")
     if not lines and not broken:
         verdict, broken = "violated", ["no line of a result"]
     return {"verdict": verdict, "lines": lines + broken, "commit": commit(root),
