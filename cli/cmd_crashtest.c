@@ -1,5 +1,7 @@
 /* assent crashtest: the words of its command line. */
 #include "cli/args.h"
+#include "cli/crashtest/check_show.h"
+#include "cli/crashtest/conformance.h"
 #include "cli/crashtest/crashtest.h"
 
 #include "base/clock.h"
@@ -27,6 +29,13 @@ enum {
     FLAG_LIST,
     FLAG_KEEP,
     FLAG_REPORT,
+    FLAG_CONFORMANCE,
+    FLAG_STATEMENTS,
+    FLAG_RESTART,
+    FLAG_LISTEN,
+    FLAG_PATIENCE,
+    FLAG_CHECK,
+    FLAG_TABLES,
 };
 
 enum { AGENTS = 2, CLIENTS = 6, CLIENTS_MAX = 256, JOBS_MAX = 32 };
@@ -236,7 +245,63 @@ static void write_flags(const struct cli_call *call, struct tpc_buf *out)
     }
 }
 
-static enum cli_exit run(const struct cli_call *call)
+/* ---- What else there is beside the crash test ---- */
+
+/* Of the flags only those whose bits are set in @mask may be given with @flag. */
+static bool goes_with(const struct cli_call *call, size_t flag, unsigned mask)
+{
+    for (size_t i = 0; call->command->flags[i].name != NULL; i++) {
+        if (call->values[i] != NULL && i != flag && (mask >> i & 1) == 0) {
+            (void)fprintf(stderr, "assent crashtest: --%s and --%s do not go together\n",
+                          call->command->flags[flag].name, call->command->flags[i].name);
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum cli_exit run_conformance(const struct cli_call *call)
+{
+    char url[512];
+    struct cli_conformance_options options = {.url = url,
+                                              .only = call->values[FLAG_ONLY],
+                                              .work = call->values[FLAG_STATEMENTS],
+                                              .listen = call->values[FLAG_LISTEN],
+                                              .restart = call->values[FLAG_RESTART],
+                                              .format = call->format};
+    const char *patience = call->values[FLAG_PATIENCE];
+    bool good = goes_with(call, FLAG_CONFORMANCE,
+                          1U << FLAG_ONLY | 1U << FLAG_STATEMENTS | 1U << FLAG_LISTEN |
+                              1U << FLAG_RESTART | 1U << FLAG_PATIENCE) &&
+                cli_args_url(call->values[FLAG_CONFORMANCE], url, sizeof url) &&
+                (patience == NULL || cli_args_duration("patience", patience, &options.patience_ms));
+    return good ? cli_conformance_run(&options) : CLI_USAGE;
+}
+
+static enum cli_exit run_tables(const struct cli_call *call)
+{
+    enum cli_dialect dialect;
+    struct tpc_buf text = {0};
+    if (!cli_dialect_parse(call->values[FLAG_TABLES], &dialect)) {
+        return complain("a dialect is sqlite, postgresql or mariadb", call->values[FLAG_TABLES]);
+    }
+    if (!goes_with(call, FLAG_TABLES, 0)) {
+        return CLI_USAGE;
+    }
+    cli_workload_tables(dialect, &text);
+    (void)fputs(text.data != NULL ? text.data : "", stdout);
+    tpc_buf_done(&text);
+    return CLI_OK;
+}
+
+static enum cli_exit run_check(const struct cli_call *call)
+{
+    return goes_with(call, FLAG_CHECK, 0)
+               ? cli_crashtest_check(call->values[FLAG_CHECK], call->format)
+               : CLI_USAGE;
+}
+
+static enum cli_exit run_crashtest(const struct cli_call *call)
 {
     struct cli_crashtest test = {.list = call->values[FLAG_LIST] != NULL,
                                  .keep = call->values[FLAG_KEEP] != NULL,
@@ -253,6 +318,24 @@ static enum cli_exit run(const struct cli_call *call)
     }
     tpc_buf_done(&flags);
     return result;
+}
+
+static enum cli_exit run(const struct cli_call *call)
+{
+    static const size_t conformance_only[] = {FLAG_STATEMENTS, FLAG_RESTART, FLAG_LISTEN,
+                                              FLAG_PATIENCE};
+    if (call->values[FLAG_CONFORMANCE] != NULL) {
+        return run_conformance(call);
+    }
+    for (size_t i = 0; i < sizeof conformance_only / sizeof conformance_only[0]; i++) {
+        if (call->values[conformance_only[i]] != NULL) {
+            return complain("--conformance is missing for this flag",
+                            call->command->flags[conformance_only[i]].name);
+        }
+    }
+    return call->values[FLAG_CHECK] != NULL    ? run_check(call)
+           : call->values[FLAG_TABLES] != NULL ? run_tables(call)
+                                               : run_crashtest(call);
 }
 
 static const struct cli_flag flags[] = {
@@ -277,6 +360,13 @@ static const struct cli_flag flags[] = {
     [FLAG_LIST] = {"list", NULL, "say what would be injected, and inject nothing", 0},
     [FLAG_KEEP] = {"keep", NULL, "leave all logs and databases behind", 0},
     [FLAG_REPORT] = {"report", "FILE", "write the report there too, as JSON", 0},
+    [FLAG_CONFORMANCE] = {"conformance", "URL", "does this participant keep to the protocol?", 0},
+    [FLAG_STATEMENTS] = {"statements", "FILE|JSON", "its work, for --conformance (SQL)", 0},
+    [FLAG_RESTART] = {"restart-command", "COMMAND", "kills and starts it, for --conformance", 0},
+    [FLAG_LISTEN] = {"listen", "ADDRESS", "where it may ask, for --conformance (127.0.0.1)", 0},
+    [FLAG_PATIENCE] = {"patience", "TIME", "how long --conformance waits for it (30s)", 0},
+    [FLAG_CHECK] = {"check", "FILE", "check a history that was kept", 0},
+    [FLAG_TABLES] = {"tables", "DIALECT", "print the tables that clients use, as SQL", 0},
     {NULL, NULL, NULL, 0},
 };
 
@@ -292,6 +382,8 @@ const struct cli_command cli_crashtest = {
         "and loses, repeats, delays and cuts messages. After each run whoever died is started\n"
         "again, and everything that is promised has to hold: whole, as it was told, once, nothing\n"
         "in doubt, no lock left. Takes about three minutes on two processors; needs sqlite3.\n\n"
+        "Instead, --conformance looks whether a participant, of whatever make, keeps to the\n"
+        "protocol (docs/protocol.md), and --check looks at a history that was kept.\n\n"
         "Exit status 1: something did not hold. It is told with its seed, a command that repeats\n"
         "it, and a directory with the logs and databases of that run.\n",
     .flags = flags,

@@ -29,6 +29,7 @@ static const char *colour_of(const char *word)
         {"prepared", YELLOW},      {"in doubt", YELLOW}, {"committing", YELLOW},
         {"heuristic_commit", RED}, {"hazard", RED},      {"unreachable", RED},
         {"heuristic_abort", RED},  {"disagrees", RED},   {"not ready", YELLOW},
+        {"pass", GREEN},           {"skip", YELLOW},     {"fail", RED},
     };
     for (size_t i = 0; i < sizeof(colours) / sizeof(colours[0]); i++) {
         if (strcmp(word, colours[i].word) == 0) {
