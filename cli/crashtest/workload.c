@@ -28,6 +28,7 @@ struct client {
 
 struct cli_workload {
     struct cli_workload_options options;
+    char url[512]; /* options.url: whoever restarts the coordinator may write its own anew */
     struct cli_history *history; /* under the mutex */
     struct client *clients;
     pthread_mutex_t mutex;
@@ -199,6 +200,8 @@ struct cli_workload *cli_workload_begin(const struct cli_workload_options *optio
     struct cli_workload *workload = tpc_must_alloc(sizeof(*workload));
     workload->options = *options;
     cli_workload_default(&workload->options);
+    snprintf(workload->url, sizeof(workload->url), "%s", options->url);
+    workload->options.url = workload->url;
     TPC_ASSERT(options->member_count > 0 && options->member_count <= CLI_MEMBERS_MAX);
     begin_history(&workload->options, history);
     workload->history = history;

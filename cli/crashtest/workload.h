@@ -23,7 +23,7 @@ struct cli_member {
 
 /* 0: the default. */
 struct cli_workload_options {
-    const char *url; /* of the coordinator; the same over its restarts */
+    const char *url; /* of the coordinator; the same over its restarts; copied */
     const struct cli_member *members;
     unsigned member_count;
     enum cli_workload_kind kind;
@@ -52,8 +52,8 @@ TPC_NODISCARD enum tpc_rc cli_workload_reset(const struct cli_workload_options *
 struct cli_workload;
 
 /* Begin. @history (whose beginning is filled in here) belongs to the workload until
- * cli_workload_end; several may follow each other in one history. @options' texts are borrowed as
- * long. */
+ * cli_workload_end; several may follow each other in one history. @options' other texts are
+ * borrowed as long. */
 struct cli_workload *cli_workload_begin(const struct cli_workload_options *options,
                                         struct cli_history *history);
 /* Until @count transactions have ended; false after @timeout_ms. Also tells how far it is. */
