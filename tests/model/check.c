@@ -20,13 +20,13 @@ static void check_told(const struct model_config *config, const struct world *wo
         voted |= (world->sides[i].seats[t].past & (PAST_VOTED | PAST_VOTED_OLD)) != 0;
     }
     if (commit && abort) {
-        model_blame("T%u: commit was told, and abort too", t + 1);
+        model_blame("T%u: commit was told, and abort too", model_txn_name(t));
     }
     if (!config->one_phase && commit && voted && (txn->past & PAST_DURABLE) == 0) {
-        model_blame("T%u: commit is told before its record is durable", t + 1);
+        model_blame("T%u: commit is told before its record is durable", model_txn_name(t));
     }
     if (!config->one_phase && abort && (txn->past & PAST_DURABLE) != 0) {
-        model_blame("T%u: abort is told, and commit is in the log", t + 1);
+        model_blame("T%u: abort is told, and commit is in the log", model_txn_name(t));
     }
 }
 
@@ -40,7 +40,7 @@ static void check_kept(const struct world *world, unsigned part, unsigned t)
     if ((txn->past & PAST_DURABLE) != 0 && (seat->past & PAST_VOTED) != 0 &&
         (seat->db & DB_APPLIED) == 0 && !excused(txn) &&
         (!wlog_has(&log, REC_PREPARED, t, true) || wlog_has(&log, REC_ABORTED, t, true))) {
-        model_blame("T%u is decided commit, and %c cannot do its work any more", t + 1,
+        model_blame("T%u is decided commit, and %c cannot do its work any more", model_txn_name(t),
                     model_name(part));
     }
 }
@@ -52,7 +52,7 @@ static void check_ended(const struct world *world, unsigned part, unsigned t)
     const struct ctxn *txn = &world->txns[t];
     if ((txn->flags & T_ENDED) != 0 && txn->state == COORD_COMMITTED &&
         (seat->past & PAST_VOTED) != 0 && (seat->db & DB_APPLIED) == 0 && !excused(txn)) {
-        model_blame("T%u has ended as committed, and %c has not applied it", t + 1,
+        model_blame("T%u has ended as committed, and %c has not applied it", model_txn_name(t),
                     model_name(part));
     }
 }
@@ -67,10 +67,11 @@ static void check_one_phase(const struct world *world, unsigned t)
         return;
     }
     if ((txn->past & PAST_TOLD_ABORT) != 0 && applied) {
-        model_blame("T%u: abort was told, and %c has applied it", t + 1, model_name(0));
+        model_blame("T%u: abort was told, and %c has applied it", model_txn_name(t), model_name(0));
     }
     if ((txn->past & PAST_TOLD_COMMIT) != 0 && !applied && (seat->past & PAST_READ_ONLY) == 0) {
-        model_blame("T%u: commit was told, and %c has not applied it", t + 1, model_name(0));
+        model_blame("T%u: commit was told, and %c has not applied it", model_txn_name(t),
+                    model_name(0));
     }
 }
 
@@ -84,20 +85,23 @@ static void check_branch(const struct model_config *config, const struct world *
     bool durable = (txn->past & PAST_DURABLE) != 0;
     bool applied = (seat->db & DB_APPLIED) != 0;
     if (((seat->c_flags & C_HAZARD) != 0 || part_is_hazard(&branch)) && !excused(txn)) {
-        model_blame("T%u: a hazard at %c, and nobody is to blame", t + 1, model_name(part));
+        model_blame("T%u: a hazard at %c, and nobody is to blame", model_txn_name(t),
+                    model_name(part));
     }
     if (config->one_phase) {
         return;
     }
     if ((txn->past & PAST_TOLD_ABORT) != 0 && applied && (seat->past & PAST_OPERATED) == 0) {
-        model_blame("T%u: abort was told, and %c has applied it", t + 1, model_name(part));
+        model_blame("T%u: abort was told, and %c has applied it", model_txn_name(t),
+                    model_name(part));
     }
     if (branch.told == PART_COMMIT && !durable &&
         !((seat->past & PAST_OPERATED) != 0 && branch.state == PART_COMMITTED)) {
-        model_blame("T%u: %c believes in a commit that was not decided", t + 1, model_name(part));
+        model_blame("T%u: %c believes in a commit that was not decided", model_txn_name(t),
+                    model_name(part));
     }
     if (branch.told == PART_ABORT && durable && (seat->past & PAST_VOTED) != 0) {
-        model_blame("T%u: %c believes in an abort, and commit was decided", t + 1,
+        model_blame("T%u: %c believes in an abort, and commit was decided", model_txn_name(t),
                     model_name(part));
     }
     check_kept(world, part, t);
@@ -128,14 +132,14 @@ static void check_rest(const struct model_config *config, const struct world *wo
     bool ended = (seat->p_flags & (P_KNOWN | P_ENDED)) != P_KNOWN;
     bool by_hand = branch.state == PART_HEUR_COMMIT || branch.state == PART_HEUR_ABORT;
     if (!ended && !(by_hand && branch.told != PART_NO_OUTCOME)) {
-        model_blame("T%u is %s at %c for ever", t + 1, part_state_name(seat->state),
+        model_blame("T%u is %s at %c for ever", model_txn_name(t), part_state_name(seat->state),
                     model_name(part));
     }
     if ((seat->job & JOB_HELD) != 0) {
-        model_blame("T%u holds its locks at %c for ever", t + 1, model_name(part));
+        model_blame("T%u holds its locks at %c for ever", model_txn_name(t), model_name(part));
     }
     if ((seat->p_flags & (P_VOTES | P_ACKS)) != 0) {
-        model_blame("T%u: a message is never answered by %c", t + 1, model_name(part));
+        model_blame("T%u: a message is never answered by %c", model_txn_name(t), model_name(part));
     }
 }
 
@@ -153,11 +157,11 @@ static void check_outcome(const struct model_config *config, const struct world 
     bool told = !config->one_phase || (txn->past & (PAST_TOLD_COMMIT | PAST_TOLD_ABORT)) != 0;
     bool wants = commit && (seat->past & PAST_READ_ONLY) == 0;
     if (applied && (seat->past & PAST_VOTED_OLD) != 0 && !shown && !burnt) {
-        model_blame("T%u: %c has applied other work than was voted on, and nobody is told", t + 1,
-                    model_name(part));
+        model_blame("T%u: %c has applied other work than was voted on, and nobody is told",
+                    model_txn_name(t), model_name(part));
     }
     if (told && applied != wants && !shown && !burnt) {
-        model_blame("T%u %s, %c %s, and nobody is told", t + 1,
+        model_blame("T%u %s, %c %s, and nobody is told", model_txn_name(t),
                     commit ? "is committed" : "is aborted", model_name(part),
                     applied ? "has applied it" : "has not applied it");
     }
@@ -167,7 +171,7 @@ void model_check_end(const struct model_config *config, const struct world *worl
 {
     for (unsigned t = 0; t < config->txns; t++) {
         if ((world->txns[t].flags & (T_KNOWN | T_ENDED)) == T_KNOWN) {
-            model_blame("T%u never ends at the coordinator: it is %s", t + 1,
+            model_blame("T%u never ends at the coordinator: it is %s", model_txn_name(t),
                         coord_state_name((enum coord_state)world->txns[t].state));
         }
         for (unsigned i = 0; i < config->parts; i++) {

@@ -226,7 +226,7 @@ static void log_move(const struct world *world, unsigned t, enum coord_state fro
 {
     if (model_story() != NULL && world->txns[t].state != from) {
         fprintf(model_story(), "    evt=txn.move gtid=T%u from=%s to=%s cause=%s participant=%c\n",
-                t + 1, coord_state_name(from),
+                model_txn_name(t), coord_state_name(from),
                 coord_state_name((enum coord_state)world->txns[t].state), coord_event_name(cause),
                 model_name(part));
     }

@@ -6,6 +6,9 @@
  *     says. --record writes FILE.
  *   model_check --faults [--full]
  *     Put each fault of MODEL_MUTANT_LIST into the drivers in turn. Status 0: each was noticed.
+ *   model_check --compare
+ *     Search small worlds, without and with each of those faults, both plainly and with all
+ *     reductions. Status 0: the verdicts are the same.
  *   model_check --expect-violation
  *     Status 0: something is wrong (for variants of the core with a fault in them). */
 #include "tests/model/runs.h"
@@ -15,7 +18,7 @@
 #include <string.h>
 
 struct options {
-    bool full, record, quiet, faults, expect_violation;
+    bool full, record, quiet, faults, compare, expect_violation;
     const char *only, *counts, *threads, *memory;
     struct search_options search;
 };
@@ -34,7 +37,7 @@ static bool set_limits(struct options *out)
     bool good = parse_number(out->memory, 1024, &gib) &&
                 parse_number(out->threads, 1024, &out->search.threads);
     out->search.memory_bytes = (size_t)gib << 30;
-    out->search.quiet = out->quiet || out->faults;
+    out->search.quiet = out->quiet || out->faults || out->compare;
     out->search.out = stdout;
     return good;
 }
@@ -46,15 +49,11 @@ static bool parse(int argc, char **argv, struct options *out)
         bool *flag;
         const char **value;
     } all[] = {
-        {"--full", &out->full, NULL},
-        {"--record", &out->record, NULL},
-        {"--quiet", &out->quiet, NULL},
-        {"--faults", &out->faults, NULL},
-        {"--expect-violation", &out->expect_violation, NULL},
-        {"--only", NULL, &out->only},
-        {"--counts", NULL, &out->counts},
-        {"--threads", NULL, &out->threads},
-        {"--memory", NULL, &out->memory},
+        {"--full", &out->full, NULL},       {"--record", &out->record, NULL},
+        {"--quiet", &out->quiet, NULL},     {"--faults", &out->faults, NULL},
+        {"--compare", &out->compare, NULL}, {"--expect-violation", &out->expect_violation, NULL},
+        {"--only", NULL, &out->only},       {"--counts", NULL, &out->counts},
+        {"--threads", NULL, &out->threads}, {"--memory", NULL, &out->memory},
     };
     for (int i = 1; i < argc; i++) {
         size_t k = 0;
@@ -178,7 +177,13 @@ static bool search_all(const struct options *options)
     return good;
 }
 
-static bool is_noticed(const struct options *options, enum model_mutant fault, const char *name)
+static const char *const fault_names[] = {
+#define MODEL_MUTANT_NAME(name) #name,
+    MODEL_MUTANT_LIST(MODEL_MUTANT_NAME)
+#undef MODEL_MUTANT_NAME
+};
+
+static bool is_noticed(const struct options *options, enum model_mutant fault)
 {
     for (size_t i = 0; i < model_run_count; i++) {
         struct run run = model_runs[i];
@@ -188,12 +193,12 @@ static bool is_noticed(const struct options *options, enum model_mutant fault, c
         run.config.env_mutant = fault;
         struct search_result result = search_run(&run.config, &options->search);
         if (!result.complete) {
-            printf("model fault %s: noticed after %llu states\n", name,
+            printf("model fault %s: noticed after %llu states\n", fault_names[fault],
                    (unsigned long long)result.states);
             return true;
         }
     }
-    printf("model fault %s: NOT NOTICED\n", name);
+    printf("model fault %s: NOT NOTICED\n", fault_names[fault]);
     return false;
 }
 
@@ -205,16 +210,53 @@ static bool needs_full(enum model_mutant fault)
 
 static bool try_faults(const struct options *options)
 {
-    static const char *const names[] = {
-#define MODEL_MUTANT_NAME(name) #name,
-        MODEL_MUTANT_LIST(MODEL_MUTANT_NAME)
-#undef MODEL_MUTANT_NAME
-    };
     bool good = true;
     for (unsigned fault = MUTANT_NONE + 1; fault < MUTANT_COUNT; fault++) {
         if (options->full || !needs_full((enum model_mutant)fault)) {
-            good &= is_noticed(options, (enum model_mutant)fault, names[fault]);
+            good &= is_noticed(options, (enum model_mutant)fault);
             (void)fflush(stdout);
+        }
+    }
+    return good;
+}
+
+/* There is something in @config that it can show in, and it is not that a timer is not armed: what
+ * is searched greedily lets every timer fire. */
+static bool can_show(const struct model_config *config, enum model_mutant fault)
+{
+    bool of_timers = fault == MUTANT_RETRY_NOT_ARMED || fault == MUTANT_ASK_TIMER_NOT_ARMED;
+    bool of_hands = fault == MUTANT_HEURISTIC_NOT_FORCED;
+    bool of_retention = fault == MUTANT_PROOF_FORGOTTEN_EARLY;
+    bool of_recovery = fault == MUTANT_SERVED_TOO_EARLY || fault == MUTANT_ASKED_TOO_EARLY;
+    return !of_timers && (!of_hands || config->operators) && (!of_retention || config->retention) &&
+           (!of_recovery || config->downtime);
+}
+
+static bool have_same_verdict(const struct options *options, const struct run *run,
+                              enum model_mutant fault)
+{
+    struct model_config plain = run->config, reduced;
+    plain.env_mutant = fault;
+    reduced = plain;
+    reduced.greedy = reduced.dead = reduced.hasty = true;
+    struct search_result one = search_run(&plain, &options->search);
+    struct search_result other = search_run(&reduced, &options->search);
+    bool same = one.complete == other.complete;
+    printf("model compare %s, fault %s: %s after %llu states, reduced %s after %llu%s\n",
+           plain.name, fault_names[fault], one.complete ? "none" : "found",
+           (unsigned long long)one.states, other.complete ? "none" : "found",
+           (unsigned long long)other.states, same ? "" : ": NOT THE SAME");
+    (void)fflush(stdout);
+    return same;
+}
+
+static bool compare_all(const struct options *options)
+{
+    bool good = true;
+    for (size_t i = 0; i < model_small_run_count; i++) {
+        for (unsigned fault = MUTANT_NONE; fault < MUTANT_COUNT; fault++) {
+            good &= !can_show(&model_small_runs[i].config, (enum model_mutant)fault) ||
+                    have_same_verdict(options, &model_small_runs[i], (enum model_mutant)fault);
         }
     }
     return good;
@@ -227,10 +269,12 @@ int main(int argc, char **argv)
         fprintf(stderr,
                 "usage: %s [--full] [--only NAME] [--counts FILE [--record]] [--quiet]\n"
                 "       [--threads N] [--memory GIB]\n"
-                "       %s --faults | --expect-violation\n",
+                "       %s --faults | --compare | --expect-violation\n",
                 argv[0], argv[0]);
         return 2;
     }
-    bool good = options.faults ? try_faults(&options) : search_all(&options);
+    bool good = options.faults    ? try_faults(&options)
+                : options.compare ? compare_all(&options)
+                                  : search_all(&options);
     return good != options.expect_violation ? 0 : 1;
 }

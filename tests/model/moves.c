@@ -327,8 +327,10 @@ static bool find_message(const struct model_config *config, const struct world *
         const struct side *side = &world->sides[p];
         const struct seat *seat = &side->seats[t];
         unsigned said = seat->from_part[model_log_id(side) - 1];
+        bool all_over = (world->txns[t].flags & T_ENDED) != 0 &&
+                        (seat->p_flags & (P_KNOWN | P_ENDED)) != P_KNOWN;
         bool prepare = (seat->c_flags & C_OUT_PREPARE) != 0;
-        if (!prepare && (seat->c_flags & C_OUT_DECISION) == 0) {
+        if ((!prepare && (seat->c_flags & C_OUT_DECISION) == 0) || (config->dead && all_over)) {
             continue;
         }
         unsigned answers = said & (prepare ? votes : acks);

@@ -8,19 +8,6 @@
 
 /* ---- The state machine's struct, packed ---- */
 
-enum {
-    BIT_ONE_PHASE = 1,
-    BIT_ABORT_WANTED = 2,
-    BIT_DURABLE_ABORT = 4,
-    BIT_VOTED_YES = 8,
-    BIT_LOGGED = 16,
-    BIT_PREPARE_WAITS = 32,
-    BIT_RETRYING = 64,
-    BIT_FORGETTING = 128,
-    OUTCOME_TELLING = 16, /* in seat.outcomes, above heuristic and told */
-    OUTCOME_LOGGED = 32,
-};
-
 void model_part_unpack(const struct seat *seat, bool one_phase, struct part_branch *out)
 {
     (void)one_phase;
@@ -272,7 +259,7 @@ static void log_move(const struct place *p, enum part_state from, enum part_even
 {
     if (model_story() != NULL && p->seat->state != from) {
         fprintf(model_story(), "    evt=branch.move gtid=T%u agent=%c from=%s to=%s cause=%s\n",
-                p->txn + 1, model_name(p->part), part_state_name(from),
+                model_txn_name(p->txn), model_name(p->part), part_state_name(from),
                 part_state_name((enum part_state)p->seat->state), part_event_name(cause));
     }
 }
@@ -335,7 +322,7 @@ static void deliver(struct place *p, unsigned said)
         p->seat->p_flags = before | P_KNOWN;
         if (model_story() != NULL) {
             fprintf(model_story(), "    evt=message.refused gtid=T%u agent=%c state=%s\n",
-                    p->txn + 1, model_name(p->part),
+                    model_txn_name(p->txn), model_name(p->part),
                     part_state_name((enum part_state)p->seat->state));
         }
     }
@@ -350,7 +337,7 @@ static void ask(struct place *p)
     enum coord_outcome outcome = model_inquiry(p->config, p->world, p->txn, p->part);
     if (model_story() != NULL) {
         fprintf(model_story(), "    evt=inquiry.answered gtid=T%u agent=%c outcome=%s\n",
-                p->txn + 1, model_name(p->part),
+                model_txn_name(p->txn), model_name(p->part),
                 part_event_name(types[outcome]) + sizeof "TOLD_" - 1);
     }
     if (!event(p, (struct part_event){.type = types[outcome]}) &&

@@ -1,8 +1,31 @@
+/* In each run, with no bound but its configuration: any message lost, repeated, late or overtaken
+ * (those of an inquiry within one step); a crash of any process at any time, again and again, with
+ * each number of the lazy records surviving; a force that fails, whose record survives or not. From
+ * every state, none left out, a run without faults has to end with nothing in doubt and no lock.
+ *
+ * What else can go wrong goes wrong in some run, alone or together with others, and in larger runs
+ * it is left out:
+ *
+ *                       operators  retention  lost log  database  requests in  loose    connections
+ *                                                       trouble   recovery     answers  refused
+ *   one-phase                          x                    x          x          x          x
+ *   one                     x          x                    x          x          x          x
+ *   lost-log                                     x                 x          x          x
+ *   two                                                                                      x
+ *   two-operators           x
+ *   two-retention                      x
+ *   two-lost-log                                 x
+ *   two-trouble                                             x
+ *   two-recovering                                                     x
+ *   two-loose                                                                     x
+ *   two-txns                           x
+ *   three                                                                                    x
+ *   two-by-two                                                                               x
+ */
 #include "tests/model/runs.h"
 
 #define ALL_WORK (WORK_READY | WORK_READ_ONLY | WORK_REFUSED)
 
-/* What is left out of a larger one is in a smaller one: there each single thing can go wrong. */
 const struct run model_runs[] = {
     {.config = {.name = "one-phase",
                 .parts = 1,
@@ -25,19 +48,85 @@ const struct run model_runs[] = {
                 .undelivered = true,
                 .loose_answers = true,
                 .downtime = true}},
+    {.config = {.name = "lost-log",
+                .parts = 1,
+                .txns = 1,
+                .work = ALL_WORK,
+                .fickle = true,
+                .lost_logs = true,
+                .undelivered = true,
+                .loose_answers = true,
+                .downtime = true}},
     {.config = {.name = "two",
                 .parts = 2,
                 .txns = 1,
                 .work = ALL_WORK,
                 .fickle = true,
                 .undelivered = true}},
-    {.config = {.name = "lost-log",
-                .parts = 1,
+    {.config = {.name = "two-retention",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .retention = true,
+                .greedy = true}},
+    {.config = {.name = "two-trouble",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .db_trouble = true,
+                .greedy = true}},
+    {.config = {.name = "two-recovering",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .downtime = true,
+                .greedy = true}},
+    {.config = {.name = "two-loose",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .loose_answers = true,
+                .greedy = true}},
+    {.config = {.name = "two-operators",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .operators = true,
+                .greedy = true},
+     .full = true},
+    {.config = {.name = "two-lost-log",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .lost_logs = true,
+                .greedy = true},
+     .full = true},
+    {.config = {.name = "two-txns", .parts = 1, .txns = 2, .work = WORK_READY, .retention = true},
+     .full = true},
+    {.config = {.name = "three",
+                .parts = 3,
                 .txns = 1,
                 .work = ALL_WORK,
-                .lost_logs = true,
-                .loose_answers = true}},
-    {.config = {.name = "two-txns", .parts = 1, .txns = 2, .work = WORK_READY, .retention = true},
+                .fickle = true,
+                .undelivered = true,
+                .greedy = true,
+                .dead = true},
+     .full = true},
+    {.config = {.name = "two-by-two",
+                .parts = 2,
+                .txns = 2,
+                .work = ALL_WORK,
+                .fickle = true,
+                .undelivered = true,
+                .greedy = true,
+                .dead = true,
+                .hasty = true},
      .full = true},
 };
 const size_t model_run_count = sizeof model_runs / sizeof model_runs[0];
+
+const struct run model_small_runs[] = {
+    {.config = {.name = "small", .parts = 2, .txns = 1, .work = WORK_READY | WORK_READ_ONLY}},
+    {.config = {.name = "small-txns", .parts = 1, .txns = 2, .work = WORK_READY, .crashes_max = 1}},
+};
+const size_t model_small_run_count = sizeof model_small_runs / sizeof model_small_runs[0];

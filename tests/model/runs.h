@@ -12,4 +12,8 @@ struct run {
 extern const struct run model_runs[];
 extern const size_t model_run_count;
 
+/* Small ones for a comparison: what is wrong with them is found with reductions and without. */
+extern const struct run model_small_runs[];
+extern const size_t model_small_run_count;
+
 #endif

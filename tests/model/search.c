@@ -11,6 +11,7 @@
 #include "base/tpc_assert.h"
 #include "tests/model/known.h"
 #include "tests/model/pile.h"
+#include "tests/model/reduce.h"
 #include "tests/model/step.h"
 
 #include <pthread.h>
@@ -58,7 +59,7 @@ struct worker {
 struct teller {
     const struct search *search;
     struct world world;
-    uint8_t order[PARTS_MAX];
+    struct model_names names;
     unsigned steps;
 };
 
@@ -67,9 +68,9 @@ static void tell_move(struct teller *teller, const struct model_move *move)
     const struct model_config *config = teller->search->config;
     FILE *out = teller->search->options->out;
     fprintf(out, "%4u  ", ++teller->steps);
-    model_tell(out, teller->order);
+    model_tell(out, &teller->names);
     model_tell_move(config, move);
-    step_make(config, &teller->world, move, teller->order);
+    (void)step_make(config, &teller->world, move, true, &teller->names);
     model_tell(NULL, NULL);
 }
 
@@ -100,10 +101,13 @@ static void tell_finding(const struct search *search)
     if (search->options->quiet) {
         return;
     }
-    struct teller teller = {.search = search, .order = {0, 1, 2}};
+    struct teller teller = {.search = search, .names = {{0, 1, 2}, {0, 1}}};
     tell_path(&teller, finding->state);
     if (finding->has_last) {
         tell_move(&teller, &finding->last);
+    }
+    if (model_wrong() != NULL) {
+        fprintf(search->options->out, "      so: %s\n", model_wrong());
     }
     for (unsigned i = 0; i < finding->loop; i++) {
         struct model_moves moves;
@@ -170,14 +174,18 @@ static void expand(struct worker *worker, uint32_t state, const uint8_t *packed)
     bool goes_on = model_good_move(search->config, &world, &moves, &good);
     uint32_t good_state = KNOWN_NONE;
     for (unsigned i = 0; i < moves.count; i++) {
+        bool is_good = goes_on && is_same(&good, &moves.items[i]);
         next = world;
-        step_make(search->config, &next, &moves.items[i], NULL);
+        bool more = step_make(search->config, &next, &moves.items[i], is_good, NULL);
         if (model_wrong() != NULL) {
             note_finding(search, state, &moves.items[i], 0);
             return;
         }
+        if (!more && !is_good) {
+            continue;
+        }
         uint32_t reached = remember(worker, &next, state, (uint8_t)i);
-        if (goes_on && is_same(&good, &moves.items[i])) {
+        if (is_good) {
             good_state = reached;
         }
     }
@@ -198,7 +206,7 @@ static void expand(struct worker *worker, uint32_t state, const uint8_t *packed)
 static void tell_progress(struct search *search)
 {
     uint64_t now_us = tpc_clock_mono_us();
-    if (now_us - search->told_us < PROGRESS_S * UINT64_C(1000000)) {
+    if (search->options->quiet || now_us - search->told_us < PROGRESS_S * UINT64_C(1000000)) {
         return;
     }
     uint64_t states = atomic_load(&search->known.used);
@@ -379,6 +387,7 @@ struct search_result search_run(const struct model_config *config,
     memset(&world, 0, sizeof world);
     open_search(&search, workers);
     model_right();
+    TPC_ASSERT(reduce_applies(config));
     (void)remember(&workers[0], &world, 0, 0);
     pile_move(&search.level, &workers[0].next);
     search_levels(&search, workers);

@@ -2,22 +2,33 @@
 #include "tests/model/world.h"
 
 static FILE *story_file;
-static const uint8_t *story_order;
+static const struct model_names *story_names;
+static _Thread_local bool story_hushed;
 
-void model_tell(FILE *story, const uint8_t *order)
+void model_tell(FILE *story, const struct model_names *names)
 {
     story_file = story;
-    story_order = order;
+    story_names = names;
+}
+
+void model_hush(bool hushed)
+{
+    story_hushed = hushed;
 }
 
 FILE *model_story(void)
 {
-    return story_file;
+    return story_hushed ? NULL : story_file;
 }
 
 char model_name(unsigned part)
 {
-    return (char)('A' + (story_order != NULL ? story_order[part] : part));
+    return (char)('A' + (story_names != NULL ? story_names->parts[part] : part));
+}
+
+unsigned model_txn_name(unsigned txn)
+{
+    return 1u + (story_names != NULL ? story_names->txns[txn] : txn);
 }
 
 static const char *said_name(unsigned said)
@@ -63,7 +74,7 @@ static const char *job_end_name(unsigned end)
 static void tell_coord_move(const struct model_move *move, FILE *out)
 {
     char part = model_name(move->part);
-    unsigned txn = move->txn + 1u;
+    unsigned txn = model_txn_name(move->txn);
     switch (move->type) {
     case MOVE_SUBMIT:
         fprintf(out, "a client submits T%u\n", txn);
@@ -113,7 +124,7 @@ static void tell_coord_move(const struct model_move *move, FILE *out)
 static void tell_part_move(const struct model_move *move, FILE *out)
 {
     char part = model_name(move->part);
-    unsigned txn = move->txn + 1u;
+    unsigned txn = model_txn_name(move->txn);
     switch (move->type) {
     case MOVE_DELIVER:
         fprintf(out, "message %s T%u reaches %c\n", message_name(move->arg), txn, part);
@@ -165,5 +176,13 @@ void model_tell_move(const struct model_config *config, const struct model_move 
         tell_coord_move(move, story_file);
     } else {
         tell_part_move(move, story_file);
+    }
+}
+
+void model_tell_also(const struct model_config *config, const struct model_move *move)
+{
+    if (model_story() != NULL) {
+        fprintf(story_file, "      and ");
+        model_tell_move(config, move);
     }
 }

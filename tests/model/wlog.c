@@ -135,3 +135,21 @@ void wlog_crash(const struct wlog *log, unsigned survivors)
     *log->durable = *log->count;
     settle(log);
 }
+
+void wlog_sort(const struct wlog *log)
+{
+    for (unsigned i = 1; i < *log->durable; i++) {
+        for (unsigned at = i;
+             at > 0 && (log->records[at - 1] & REC_TXN) > (log->records[at] & REC_TXN); at--) {
+            swap(log, at);
+        }
+    }
+}
+
+void wlog_swap_txns(const struct wlog *log)
+{
+    for (unsigned i = 0; i < *log->count; i++) {
+        log->records[i] ^= REC_TXN;
+    }
+    wlog_sort(log);
+}

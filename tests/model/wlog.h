@@ -27,5 +27,9 @@ bool wlog_has(const struct wlog *log, unsigned kind, unsigned txn, bool durable)
 void wlog_forced(const struct wlog *log, unsigned at, bool alone);
 /* @survivors of those that are not durable, the first ones, are there afterwards. */
 void wlog_crash(const struct wlog *log, unsigned survivors);
+/* Of the durable records those of the first transaction come first. */
+void wlog_sort(const struct wlog *log);
+/* The first transaction is the second one, and the other way round. */
+void wlog_swap_txns(const struct wlog *log);
 
 #endif

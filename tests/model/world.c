@@ -1,5 +1,5 @@
 /* States as bytes. */
-#include "tests/model/world.h"
+#include "tests/model/wlog.h"
 
 #include <stdarg.h>
 #include <string.h>
@@ -37,7 +37,8 @@ void model_unpack(const struct model_config *config, const uint8_t *bytes, struc
     }
 }
 
-void model_canonical(const struct model_config *config, struct world *world, uint8_t *order)
+static void sort_sides(const struct model_config *config, struct world *world,
+                       struct model_names *names)
 {
     size_t size = side_size(config);
     for (unsigned i = 1; i < config->parts; i++) {
@@ -49,12 +50,48 @@ void model_canonical(const struct model_config *config, struct world *world, uin
             struct side swap = *one;
             *one = *other;
             *other = swap;
-            if (order != NULL) {
-                uint8_t name = order[k - 1];
-                order[k - 1] = order[k];
-                order[k] = name;
-            }
+            uint8_t name = names->parts[k - 1];
+            names->parts[k - 1] = names->parts[k];
+            names->parts[k] = name;
         }
+    }
+}
+
+static void swap_txns(const struct model_config *config, struct world *world,
+                      struct model_names *names)
+{
+    struct ctxn txn = world->txns[0];
+    struct wlog log = wlog_of_coord(config, world);
+    world->txns[0] = world->txns[1];
+    world->txns[1] = txn;
+    wlog_swap_txns(&log);
+    for (unsigned i = 0; i < config->parts; i++) {
+        struct seat *seats = world->sides[i].seats, seat = seats[0];
+        seats[0] = seats[1];
+        seats[1] = seat;
+        log = wlog_of_part(world, i);
+        wlog_swap_txns(&log);
+    }
+    uint8_t name = names->txns[0];
+    names->txns[0] = names->txns[1];
+    names->txns[1] = name;
+}
+
+void model_canonical(const struct model_config *config, struct world *world,
+                     struct model_names *names)
+{
+    struct model_names nobody = {0}, *all = names != NULL ? names : &nobody;
+    sort_sides(config, world, all);
+    if (config->txns != 2 || !config->dead) {
+        return;
+    }
+    struct world other = *world;
+    struct model_names other_names = *all;
+    swap_txns(config, &other, &other_names);
+    sort_sides(config, &other, &other_names);
+    if (memcmp(&other, world, sizeof other) < 0) {
+        *world = other;
+        *all = other_names;
     }
 }
 

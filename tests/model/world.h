@@ -44,14 +44,15 @@ struct model_config {
     bool fickle;          /* what only read may write when it is done again */
     unsigned crashes_max; /* 0: any number */
     bool no_crashes;
-    bool operators;      /* decide and forget by hand */
-    bool lost_logs;      /* a participant may lose its log, once */
-    bool retention;      /* logs, memory and proofs are cleaned up */
-    bool db_trouble;     /* "not now", and prepared changes that no longer apply */
-    bool undelivered;    /* connections may be refused, and messages wait for their link */
-    bool loose_answers;  /* an answer may come again, and after the life of its question */
-    bool downtime;       /* between a crash and the next start others move */
-    unsigned env_mutant; /* enum model_mutant: a fault in the drivers */
+    bool operators;           /* decide and forget by hand */
+    bool lost_logs;           /* a participant may lose its log, once */
+    bool retention;           /* logs, memory and proofs are cleaned up */
+    bool db_trouble;          /* "not now", and prepared changes that no longer apply */
+    bool undelivered;         /* connections may be refused, and messages wait for their link */
+    bool loose_answers;       /* an answer may come again, and after the life of its question */
+    bool downtime;            /* between a crash and the next start others move */
+    bool greedy, dead, hasty; /* reductions: reduce.c */
+    unsigned env_mutant;      /* enum model_mutant: a fault in the drivers */
 };
 
 /* Faults that a driver or a database could have; each has to be noticed. */
@@ -128,6 +129,20 @@ enum {
     JOB_HELD = 16,       /* the branch is prepared in the resource's memory and has its locks */
     JOB_UNPROVED = 32,   /* its proof goes when the erasure of its records is durable */
     JOB_FORGETTING = 64, /* its proof is to go */
+};
+
+/* struct seat.bits, and with it seat.outcomes: struct part_branch */
+enum {
+    BIT_ONE_PHASE = 1,
+    BIT_ABORT_WANTED = 2,
+    BIT_DURABLE_ABORT = 4,
+    BIT_VOTED_YES = 8,
+    BIT_LOGGED = 16,
+    BIT_PREPARE_WAITS = 32,
+    BIT_RETRYING = 64,
+    BIT_FORGETTING = 128,
+    OUTCOME_TELLING = 16, /* above heuristic and told */
+    OUTCOME_LOGGED = 32,
 };
 
 /* struct seat.db: what is in the file */
@@ -302,16 +317,28 @@ enum { PACKED_MAX = sizeof(struct world) };
 size_t model_pack_size(const struct model_config *config);
 void model_pack(const struct model_config *config, const struct world *world, uint8_t *out);
 void model_unpack(const struct model_config *config, const uint8_t *bytes, struct world *out);
-/* Sort the participants. @order (may be NULL), which says who stands where, is sorted along. */
-void model_canonical(const struct model_config *config, struct world *world, uint8_t *order);
+
+/* Who stands where. */
+struct model_names {
+    uint8_t parts[PARTS_MAX], txns[TXNS_MAX];
+};
+/* Sort the participants, and with config.dead the transactions. @names (may be NULL) are sorted
+ * along. */
+void model_canonical(const struct model_config *config, struct world *world,
+                     struct model_names *names);
 
 /* ---- The story, as a log tells it ---- */
 
-/* Where the moves are told, or NULL; @order says what the participants are called. */
-void model_tell(FILE *story, const uint8_t *order);
+/* Where the moves are told, or NULL; @names says what everything is called. For one thread. */
+void model_tell(FILE *story, const struct model_names *names);
+/* From any thread: what happens now is only a trial. */
+void model_hush(bool hushed);
 FILE *model_story(void);
 char model_name(unsigned part);
+unsigned model_txn_name(unsigned txn);
 void model_tell_move(const struct model_config *config, const struct model_move *move);
+/* A move that is made together with the last one told. */
+void model_tell_also(const struct model_config *config, const struct model_move *move);
 
 /* ---- Between the files ---- */
 
