@@ -11,6 +11,10 @@
  * log is the sequence of its records, of which a crash leaves the durable ones and any number of
  * those after them, in order. A timer may fire whenever its owner is alive.
  *
+ * What a branch has done carries a digest, of which only that matters whether it is the one of the
+ * work that is there now: a vote, and what was counted of it, becomes an old one (SAID_YES_OLD,
+ * PAST_VOTED_OLD) when the work is done again or is lost.
+ *
  * Each state is a flat struct. Participants are interchangeable and sorted (model_canonical), and
  * what no longer matters is zero, so that equal situations are equal bytes. */
 #ifndef ASSENT_TESTS_MODEL_WORLD_H
