@@ -21,7 +21,9 @@
  *   two-txns                           x
  *   three                                                                                    x
  *   two-by-two                                                                               x
- */
+ *
+ * In none of them: interactive transactions before their prepare (the tables' ACTIVE and WORKING);
+ * conflicts over locks, which only ever refuse work. */
 #include "tests/model/runs.h"
 
 #define ALL_WORK (WORK_READY | WORK_READ_ONLY | WORK_REFUSED)
