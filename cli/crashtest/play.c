@@ -4,6 +4,7 @@
 #include "base/memory.h"
 #include "cli/crashtest/workload_internal.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -336,8 +337,27 @@ void cli_play_close(struct cli_play *play)
     cli_play_ask(play);
 }
 
+/* For `assent crashtest --check`. */
+static void keep_history(const struct cli_play *play)
+{
+    char path[CLI_PATH_MAX + 16];
+    struct tpc_err err = {0};
+    (void)snprintf(path, sizeof path, "%s/history", play->world.directory);
+    FILE *file = fopen(path, "we");
+    if (file == NULL || cli_history_write(&play->history, file, &err) != TPC_OK) {
+        (void)fprintf(stderr, "assent crashtest: %s: %s\n", path,
+                      err.text[0] != '\0' ? err.text : strerror(errno));
+    }
+    if (file != NULL) {
+        (void)fclose(file);
+    }
+}
+
 void cli_play_done(struct cli_play *play, bool keep)
 {
+    if (keep) {
+        keep_history(play);
+    }
     cli_world_done(&play->world, keep);
     cli_history_done(&play->history);
     cli_hits_done(&play->hits);

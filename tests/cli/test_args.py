@@ -1,5 +1,6 @@
 """usage: test_args.py ASSENT; the words, flags and exit codes of the command line."""
 
+import json
 import os
 import socket
 import subprocess
@@ -193,6 +194,37 @@ class Words(unittest.TestCase):
             done = self.run_assent("submit", directory)
             self.assertEqual(done.returncode, ERROR)
             self.assertIn("directory", done.stderr)
+
+    def test_check_of_a_history(self):
+        head = {"history": 1, "seed": 1, "balance": 100, "members": ["east", "west"]}
+        txn = {"txn": "t1", "client": 0, "invoked": 1, "completed": 2, "told": "committed", "status": 201,
+               "tries": 1, "ops": [{"op": "append", "at": "east", "key": 1, "value": 11}]}
+        held = {"final": "list", "at": "east", "key": 1, "values": [11]}
+        with tempfile.TemporaryDirectory() as directory:
+            path = os.path.join(directory, "history")
+
+            def check(*lines):
+                with open(path, "w", encoding="utf-8") as file:
+                    file.writelines(json.dumps(line) + "\n" for line in lines)
+                return self.run_assent("crashtest", "--check", path)
+            good = check(head, txn, {"final": "lists"}, held)
+            self.assertEqual((good.returncode, good.stderr), (OK, ""))
+            self.assertIn("1 transactions: 1 committed, 0 aborted, 0 not started, 0 unknown: as promised",
+                          good.stdout)
+            lost = check(head, txn, {"final": "lists"})
+            self.assertEqual(lost.returncode, ERROR)
+            self.assertIn("lost: t1 (): told committed, and its 11 is not in list 1 at east\n", lost.stdout)
+            self.assertIn("NOT as promised", lost.stdout)
+            found = json.loads(self.run_assent("-o", "json", "crashtest", "--check", path).stdout)
+            self.assertEqual([(f["name"], f["times"], f["promised"]) for f in found["found"]],
+                             [("lost", 1, True)])
+            bad = check(head, {**txn, "told": "maybe"})
+            self.assertEqual((bad.returncode, bad.stdout), (ERROR, ""))
+            self.assertIn("line 2: told is wrong", bad.stderr)
+        self.assertEqual(self.run_assent("crashtest", "--check", path).returncode, ERROR)
+        done = self.run_assent("crashtest", "--check", path, "--seed", "1")
+        self.assertEqual(done.returncode, USAGE)
+        self.assertIn("--check and --seed do not go together", done.stderr)
 
     def test_flags_end_at_two_dashes(self):
         done = self.run_assent("submit", "--", "--no-such-file")
