@@ -15,6 +15,7 @@
 #include "tests/support/http.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,6 +27,7 @@ enum {
     EXIT_HALT = 70,
     SETTLE_MS = 15000,
     LOOK_MS = 500,
+    LIFE = 10, /* runs to an end in good order */
     SAMPLES = 60,
     STICKY_SAMPLES = 20,
     START_SAMPLES = 20,
@@ -41,7 +43,8 @@ struct test {
     struct sup_daemon *target;
     struct nomem_control *control;
     char control_path[SUP_PATH_MAX + 16], control_variable[SUP_PATH_MAX + 32];
-    const char *environment[3];
+    char asan_options[SUP_PATH_MAX];
+    const char *environment[5];
     bool full;
     const char *stage; /* NULL: all */
     unsigned from;
@@ -69,6 +72,14 @@ static void make_control(struct test *test)
                    test->control_path);
     test->environment[0] = "LD_PRELOAD=" MEMORY_PRELOAD;
     test->environment[1] = test->control_variable;
+    /* The sanitizer of addresses, where there is one, comes after our library, and looks for leaks
+     * whenever the process ends in good order. */
+    const char *asan = getenv("ASAN_OPTIONS");
+    (void)snprintf(test->asan_options, sizeof test->asan_options,
+                   "ASAN_OPTIONS=verify_asan_link_order=0%s%.200s", asan != NULL ? ":" : "",
+                   asan != NULL ? asan : "");
+    test->environment[2] = test->asan_options;
+    test->environment[3] = "LSAN_OPTIONS=print_suppressions=0:suppressions=" MEMORY_LEAKS;
 }
 
 static void arm(struct test *test, uint64_t fail_at, bool sticky)
@@ -154,6 +165,22 @@ static void settle(struct test *test, const char *name)
     test->went_on += !halted;
 }
 
+/* What was allocated and forgotten on the way shows at an end in good order. */
+static void end_well(struct test *test, const char *name)
+{
+    sup_proc_signal(&test->target->proc, SIGTERM);
+    if (!sup_proc_wait(&test->target->proc, SUP_STOP_MS)) {
+        sup_die("%s: %s does not end", name, test->target->name);
+    }
+    if (!WIFEXITED(test->target->proc.status) || WEXITSTATUS(test->target->proc.status) != 0) {
+        char *output = sup_proc_output(&test->target->proc);
+        sup_object(&test->report, "%s: %s ends at SIGTERM with status %x:\n%s", name,
+                   test->target->name, (unsigned)test->target->proc.status, last_trace(output));
+        free(output);
+    }
+    sup_world_revive(&test->world);
+}
+
 /* ---- One run ---- */
 
 /* False when it was over before an allocation failed. */
@@ -169,6 +196,9 @@ static bool run(struct test *test, uint64_t fail_at, bool sticky)
     bool fired = atomic_load(&test->control->failed) > 0;
     test->runs++;
     settle(test, name);
+    if (test->runs % LIFE == 0) {
+        end_well(test, name);
+    }
     if (test->report.count > objections) {
         (void)fprintf(stderr, "above: %s\n", name);
     }
