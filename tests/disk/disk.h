@@ -27,12 +27,14 @@
 enum { DISK_SECTOR = 512 };
 
 struct disk_state {
-    _Atomic uint64_t boundaries;    /* over all starts */
-    _Atomic uint64_t operations;    /* that the fault may strike */
-    _Atomic uint64_t strikes;       /* power cuts and failed operations */
-    _Atomic uint64_t lost;          /* writes that did not survive */
-    _Atomic uint64_t forces_failed; /* syncs of log.db-wal that struck */
-    _Atomic uint32_t lifted;        /* by the driver: no more faults */
+    _Atomic uint64_t boundaries; /* over all starts */
+    _Atomic uint64_t operations; /* that the fault may strike */
+    _Atomic uint64_t strikes;    /* power cuts and failed operations */
+    _Atomic uint64_t lost;       /* writes that did not survive */
+    /* Writes to log.db-wal after a sync of it failed, in the same process: only a new start may
+     * decide what is there. */
+    _Atomic uint64_t overwritten;
+    _Atomic uint32_t lifted; /* by the driver: no more faults */
 };
 
 enum disk_fault {

@@ -40,9 +40,7 @@ struct driver {
     unsigned patient;
     const char *patient_name;
     uint64_t counts[COUNTS];
-    uint64_t struck_ms;     /* when a sticky fault was first seen in this run */
-    uint64_t forces_before; /* that had failed when the patient was started the last time */
-    bool force_failed;      /* one while transfers are under way, in this run */
+    uint64_t struck_ms; /* when a sticky fault was first seen in this run */
     unsigned points, runs, struck, halts, refusals, lost, failures;
 };
 
@@ -50,11 +48,8 @@ struct driver {
 
 static void on_start(struct trial *trial, unsigned refused)
 {
-    struct driver *driver = trial->arg;
-    struct faulty *faulty = (struct faulty *)trial;
-    driver->forces_before = atomic_load(&faulty->state->forces_failed);
     if (refused > 0) {
-        faulty_lift(faulty);
+        faulty_lift((struct faulty *)trial);
     }
 }
 
@@ -62,8 +57,6 @@ static void on_look(struct trial *trial)
 {
     struct driver *driver = trial->arg;
     struct faulty *faulty = (struct faulty *)trial;
-    driver->force_failed =
-        driver->force_failed || atomic_load(&faulty->state->forces_failed) > driver->forces_before;
     if (driver->struck_ms == 0 && atomic_load(&faulty->state->strikes) > 0) {
         driver->struck_ms = tpc_clock_mono_ms();
     }
@@ -85,11 +78,10 @@ static uint64_t run(struct driver *driver, const struct mode *mode, uint64_t at)
     plan.again = power && at != 0 ? (plan.seed + (uint64_t)mode->name[0]) % (AGAIN_MAX + 1) : 0;
     uint64_t began_ms = tpc_clock_mono_ms();
     driver->struck_ms = 0;
-    driver->force_failed = false;
     faulty_open(&faulty, driver->patient, &plan);
     trial_play(&faulty.trial);
-    if (driver->force_failed && faulty.trial.halts == 0) {
-        sup_object(&faulty.trial.report, "the log could not be forced, and nobody halted");
+    if (atomic_load(&faulty.state->overwritten) > 0) {
+        sup_object(&faulty.trial.report, "a log that could not be forced was written again");
     }
     faulty_lift(&faulty);
     trial_close(&faulty.trial);

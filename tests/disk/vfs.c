@@ -95,6 +95,13 @@ static int surviving_part(int size, sqlite3_int64 offset)
     return end > offset ? (int)(end - offset) : 0;
 }
 
+static bool force_failed; /* of log.db-wal, in this process */
+
+static bool is_log(const struct shim *shim)
+{
+    return shim->path != NULL && strstr(shim->path, "/log.db-wal") != NULL;
+}
+
 static int shim_write(sqlite3_file *file, const void *data, int size, sqlite3_int64 offset)
 {
     enter();
@@ -107,6 +114,9 @@ static int shim_write(sqlite3_file *file, const void *data, int size, sqlite3_in
         return leave(error == ENOSPC ? SQLITE_FULL : SQLITE_IOERR_WRITE);
     }
     note(shim_of(file), data, size, offset);
+    if (force_failed && is_log(shim_of(file))) {
+        (void)atomic_fetch_add(&disk.state->overwritten, 1);
+    }
     return leave(below(file)->pMethods->xWrite(below(file), data, size, offset));
 }
 
@@ -120,19 +130,12 @@ static int shim_truncate(sqlite3_file *file, sqlite3_int64 size)
     return leave(below(file)->pMethods->xTruncate(below(file), size));
 }
 
-static bool is_log(const struct shim *shim)
-{
-    return shim->path != NULL && strstr(shim->path, "/log.db-wal") != NULL;
-}
-
 static int shim_sync(sqlite3_file *file, int flags)
 {
     enter();
     disk_boundary();
     if (disk_strikes(DISK_SYNC)) {
-        if (is_log(shim_of(file))) {
-            (void)atomic_fetch_add(&disk.state->forces_failed, 1);
-        }
+        force_failed = force_failed || is_log(shim_of(file));
         return leave(SQLITE_IOERR_FSYNC);
     }
     if (disk_lies()) {
