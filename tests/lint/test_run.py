@@ -54,8 +54,8 @@ class Run(unittest.TestCase):
         for words in ([], ["help"], ["--help"]):
             done = self.run_word(*words)
             self.assertEqual((done.returncode, done.stderr, done.notes), (0, "", ""))
-            for word in ("demo", "build", "test", "model", "mutants", "asan", "tsan", "fuzz", "proof", "lint", "format",
-                         "help"):
+            for word in ("demo", "build", "test", "model", "sim", "mutants", "asan", "tsan", "fuzz", "proof",
+                         "lint", "format", "help"):
                 self.assertIn("\n  " + word, done.stdout)
 
     def test_an_unknown_word(self):
