@@ -9,11 +9,12 @@
 
 /* ---- The loop ---- */
 
-/* Nothing is under way for anybody. Branches in doubt stay so until the next start. */
+/* Nothing is under way for anybody, nor waits to be tried again. Branches in doubt stay so until
+ * the next start. */
 static bool may_stop(const struct part_daemon *daemon)
 {
     return daemon->draining && daemon->jobs_busy == 0 && daemon->forces_busy == 0 &&
-           api_server_pending(daemon->server) == 0;
+           daemon->groups == 0 && api_server_pending(daemon->server) == 0;
 }
 
 /* What has gathered leaves in batches. */

@@ -153,6 +153,7 @@ struct part_daemon {
     struct branch *live, *ended; /* lists; ended: the oldest first */
     size_t live_count, ended_count;
     size_t jobs_busy, forces_busy;
+    size_t groups;                    /* requests with messages that are not all answered */
     struct coordinator *coordinators; /* by id */
 
     struct expiry *expiries; /* a ring, the oldest first */

@@ -22,6 +22,7 @@ struct group {
 static void give_up(struct group *group)
 {
     if (--group->outstanding == 0) {
+        group->daemon->groups--;
         api_stream_end(group->stream);
         api_envelope_done(&group->envelope);
         free(group);
@@ -307,6 +308,7 @@ void part_messages(struct part_daemon *daemon, struct api_envelope *take_envelop
 {
     size_t count = take_envelope->count;
     struct group *group = part_alloc(sizeof *group + count * sizeof group->replies[0]);
+    daemon->groups++;
     group->daemon = daemon;
     group->stream = stream;
     group->envelope = *take_envelope;

@@ -365,6 +365,38 @@ enum api_branch_state agent_commit(struct agent *agent, uint8_t gtid)
     return state;
 }
 
+static struct exchange commit;
+static char commit_url[256];
+
+void agent_commit_begin(struct agent *agent, uint8_t gtid)
+{
+    (void)snprintf(commit_url, sizeof(commit_url), "%s/v1/messages", agent->url);
+    commit = (struct exchange){.call = {.method = "POST",
+                                        .url = commit_url,
+                                        .timeout_ms = 2 * PATIENCE_MS,
+                                        .on_done = on_done}};
+    api_envelope_begin(&commit.call.body, &coordinator);
+    write_message(&commit.call.body, &(struct sent){.op = API_OP_COMMIT, .gtid = gtid});
+    api_envelope_end(&commit.call.body);
+    assert_int_equal(api_client_start(client, &commit.call), TPC_OK);
+}
+
+enum api_branch_state agent_commit_end(struct agent *agent, uint8_t gtid)
+{
+    struct api_answer answer = {0};
+    while (!commit.done) {
+        uv_run(loop, UV_RUN_ONCE);
+    }
+    assert_int_equal(commit.rc, TPC_OK); /* the connection lasted */
+    assert_non_null(commit.call.answer.data);
+    commit.call.answer.data[strcspn(commit.call.answer.data, "\n")] = '\0';
+    keep_answer(agent, commit.call.answer.data, &(struct sent){.gtid = gtid}, 1, &answer);
+    api_call_done(&commit.call);
+    enum api_branch_state state = answer.state;
+    api_answer_done(&answer);
+    return state;
+}
+
 enum api_branch_state agent_abort(struct agent *agent, uint8_t gtid)
 {
     struct api_answer answer = agent_say(agent, API_OP_ABORT, gtid, NULL);

@@ -51,6 +51,10 @@ enum api_vote agent_prepare(struct agent *agent, uint8_t gtid, const char *sql);
 enum api_branch_state agent_commit(struct agent *agent, uint8_t gtid);
 enum api_branch_state agent_abort(struct agent *agent, uint8_t gtid);
 
+/* Send a commit, and wait for its answer later: it leaves and arrives while other requests do. */
+void agent_commit_begin(struct agent *agent, uint8_t gtid);
+enum api_branch_state agent_commit_end(struct agent *agent, uint8_t gtid);
+
 /* Any request; @body may be NULL. The status, or 0 when the connection broke; the answer is
  * NUL-terminated and the caller's. */
 int agent_request(struct agent *agent, const char *method, const char *path, const char *body,

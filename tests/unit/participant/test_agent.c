@@ -356,6 +356,20 @@ static void test_agent__metrics_and_health(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, agent_setup, agent_teardown)
 
+/* It was the end of the process by an assertion: somebody waited for the acknowledgement. */
+static void test_agent__stop_waits_for_a_commit_that_is_tried_again(void **state)
+{
+    struct agent *agent = *state;
+    agent_kill(agent);
+    agent_start(agent, "agent.db.commit=5*error");
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    agent_commit_begin(agent, 1);
+    agent_await_state(agent, 1, "committing");
+    assert_int_equal(agent_end(agent), 0);
+    assert_int_equal(agent_commit_end(agent, 1), API_STATE_COMMITTED);
+    assert_int_equal(agent_balance(agent, 1), 70);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -374,6 +388,7 @@ int main(void)
         TEST(test_agent__killed_between_force_and_vote_is_in_doubt),
         TEST(test_agent__killed_after_the_commit_does_it_once),
         TEST(test_agent__commit_of_a_failing_database_is_tried_again),
+        TEST(test_agent__stop_waits_for_a_commit_that_is_tried_again),
         TEST(test_agent__lost_vote_is_said_again),
         TEST(test_agent__lookup_asks_the_database),
         TEST(test_agent__ended_branches_are_forgotten_after_the_retention_time),
