@@ -198,9 +198,8 @@ static void gain_seat(const struct model_config *config, struct world *world, un
     if ((seat->p_flags & (P_TIMER | P_ASKING)) == P_TIMER) {
         try_gain(config, world, &MOVE(PART_TIMER, .part = p, .txn = t));
     }
-    for (unsigned said = SAID_PREPARE; said <= SAID_ABORT; said <<= 1) {
-        unsigned waits = said == SAID_PREPARE ? P_VOTES : P_ACKS;
-        if ((seat->to_part & said) != 0 && (seat->p_flags & waits) == 0) {
+    for (unsigned said = 1; said < 256; said <<= 1) {
+        if ((seat->to_part & said) != 0) {
             try_gain(config, world, &MOVE(DELIVER, .part = p, .txn = t, .arg = (uint8_t)said));
         }
     }
