@@ -4,6 +4,8 @@ Each ends by itself, soon, with a status and one message on stderr that names wh
 what to do. What it found stays byte for byte as it was."""
 
 import contextlib
+import http.client
+import json
 import os
 import shutil
 import signal
@@ -12,6 +14,7 @@ import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 import checks
@@ -382,6 +385,37 @@ class Agent(StartUp):
         for name in ("", "-x", "a/b", "x" * 65, "caf\u00e9", "."):
             self.refused(USAGE, "--name", "1 to 64 letters",
                          words=self.start_with("sqlite:bank.db", "--name=" + name))
+
+    def status(self, address, method, path, body=None):
+        """0: nobody is there."""
+        host, port = address.split(":")
+        with contextlib.closing(http.client.HTTPConnection(host, int(port), BOUND_S)) as call:
+            try:
+                call.request(method, path, body)
+                return call.getresponse().status
+            except ConnectionError:
+                return 0
+
+    def test_nothing_is_answered_before_the_log_is_read(self):
+        first = self.start()
+        address = first.url.split("://")[1]
+        first.kill()
+        words = self.words("--failpoints", "agent.start.scan=hang")
+        words[words.index("127.0.0.1:0")] = address
+        reading = subprocess.Popen(words, cwd=self.scratch, stdin=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL)
+        self.addCleanup(reading.wait)
+        self.addCleanup(reading.kill)
+        until = time.monotonic() + BOUND_S
+        while self.status(address, "GET", "/livez") != 200:
+            self.assertLess(time.monotonic(), until)
+        message = {"coordinator": {"id": checks.NOBODY, "generation": 1, "nonce": checks.NOBODY,
+                                   "url": "http://127.0.0.1:1"},
+                   "messages": [{"op": "commit", "gtid": checks.NOBODY}]}
+        for call in (("GET", "/readyz"), ("GET", "/v1/branches"),
+                     ("POST", "/v1/messages", json.dumps(message))):
+            with self.subTest(call):
+                self.assertEqual(self.status(address, *call), 503)
 
     def database(self, url, *said, **more):
         return self.refused(FAILED, *said, words=self.start_with(url, "--name", "east"),

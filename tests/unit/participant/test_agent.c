@@ -177,6 +177,22 @@ static void test_agent__in_doubt_is_told_abort(void **state)
     assert_int_equal(agent_balance(agent, 1), 100);
 }
 
+static void test_agent__in_doubt_believes_its_own_coordinator_alone(void **state)
+{
+    struct agent *agent = *state;
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    coordinator.id.bytes[0] ^= 1;
+    coordinator_decides(API_OUTCOME_ABORT);
+    unsigned before = coordinator_inquiries();
+    while (coordinator_inquiries() < before + 3) { /* of which two have been answered */
+        agent_await_state(agent, 1, "prepared");
+    }
+    coordinator_decides(API_OUTCOME_COMMIT);
+    coordinator.id.bytes[0] ^= 1;
+    agent_await_state(agent, 1, "committed");
+    assert_int_equal(agent_balance(agent, 1), 70);
+}
+
 static int post_branch(struct agent *agent, const char *verb, const char *body)
 {
     struct tpc_id id = gtid_of(1);
@@ -336,6 +352,24 @@ static void test_agent__ended_branches_are_forgotten_after_the_retention_time(vo
     assert_int_equal(agent_balance(agent, 1), 40);
 }
 
+/* A prepare that is repeated after it would be done again, and its records contradict the first. */
+static void test_agent__abort_is_remembered_as_long_as_its_records(void **state)
+{
+    struct agent *agent = *state;
+    assert_int_equal(agent_end(agent), 0);
+    setenv("ASSENT_REMEMBERED_MAX", "1", 1);
+    agent_start(agent, NULL);
+    unsetenv("ASSENT_REMEMBERED_MAX");
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    assert_int_equal(agent_abort(agent, 1), API_STATE_ABORTED);
+    for (uint8_t gtid = 2; gtid <= 3; gtid++) {
+        assert_int_equal(agent_prepare(agent, gtid, TAKE_30), API_VOTE_YES);
+        assert_int_equal(agent_commit(agent, gtid), API_STATE_COMMITTED);
+    }
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_NO);
+    assert_int_equal(agent_balance(agent, 1), 40);
+}
+
 static void test_agent__metrics_and_health(void **state)
 {
     struct agent *agent = *state;
@@ -383,6 +417,7 @@ int main(void)
         TEST(test_agent__log_that_was_set_back_is_refused),
         TEST(test_agent__in_doubt_asks_after_a_restart),
         TEST(test_agent__in_doubt_is_told_abort),
+        TEST(test_agent__in_doubt_believes_its_own_coordinator_alone),
         TEST(test_agent__outcome_by_hand),
         TEST(test_agent__failed_force_halts_without_an_answer),
         TEST(test_agent__killed_between_force_and_vote_is_in_doubt),
@@ -392,6 +427,7 @@ int main(void)
         TEST(test_agent__lost_vote_is_said_again),
         TEST(test_agent__lookup_asks_the_database),
         TEST(test_agent__ended_branches_are_forgotten_after_the_retention_time),
+        TEST(test_agent__abort_is_remembered_as_long_as_its_records),
         TEST(test_agent__metrics_and_health),
     };
     (void)signal(SIGPIPE, SIG_IGN);
