@@ -20,29 +20,39 @@ class Layer:
 
 
 CORE = ["coordinator/coord_", "participant/part_"]
-STORE = ["wal/"]
-SQLITE = ["participant/sqlite_"]
+AGENT = ["participant/" + name for name in
+         ("coordinators", "endpoints", "inquiry", "messages", "recovery", "retention")]
 
 LAYERS = [
     Layer("model", "every interleaving of both state machines (`./run model`)", CORE, 300,
           command=["tests/model_check", "--expect-violation"]),
-    Layer("fuzz", "the kept inputs of the fuzzers, once more: events, records, payloads",
-          CORE + STORE + SQLITE + ["api/codec"], 120, tests=r"^fuzz\."),
+    Layer("fuzz", "the kept inputs of the fuzzers, once more: events, records, recoveries, payloads",
+          CORE + ["wal/record"], 120,
+          tests=r"^fuzz\.(coord_fsm|part_fsm|record|recovery|payload)$"),
     Layer("unit.core", "unit tests of the state machines, their records and recovery", CORE, 120,
           tests=r"^unit\.(coordinator\.|participant\.part_)"),
-    Layer("unit.wal", "unit tests of the log", STORE, 240, tests=r"^unit\.wal\."),
-    Layer("unit.sqlite", "unit tests of the SQLite resource", SQLITE, 240,
-          tests=r"^unit\.participant\.sqlite_"),
-    Layer("unit.agent", "tests of a whole agent by its messages", ["participant/"], 120,
+    Layer("unit.wal", "unit tests of the log", ["wal/"], 240,
+          tests=r"^unit\.wal\.(log|record|store_memory|store_sqlite|store_sqlite_open)$"),
+    Layer("unit.sqlite", "unit tests of the SQLite resource", ["participant/sqlite_"], 600,
+          tests=r"^unit\.participant\.sqlite_(commit|keys|locks|lockset|resource|stmts)$"),
+    Layer("sqlite.faults", "the SQLite resource on a disk that fails at each operation in turn", [], 600,
+          tests=r"^unit\.participant\.sqlite_faults$"),
+    Layer("unit.agent", "a whole agent by its messages", AGENT, 240,
           tests=r"^unit\.participant\.agent$"),
-    Layer("http", "whole daemons by their HTTP, with scripted participants, and their start",
-          [], 600, tests=r"^http\."),
+    Layer("http", "a whole coordinator by its HTTP, with scripted participants",
+          ["coordinator/driver", "coordinator/endpoints", "coordinator/inquiry", "coordinator/link", "coordinator/recovery"],
+          600, tests=r"^http\.coordinator"),
+    Layer("messages", "whole daemons over raw sockets: bad messages, bad starts", [], 600,
+          tests=r"^http\.(bad_messages|start_up)$"),
     Layer("budget", "messages and forced writes counted", [], 120, tests=r"^crash\.budget$"),
     Layer("load", "transfers by many clients at once, and the books afterwards", [], 600,
           tests=r"^crash\.load$"),
+    Layer("crash.random", "daemons killed at any time under load", [], 600,
+          tests=r"^crash\.random$"),
     Layer("crash", "daemons killed at every failpoint, and again while they recover", [], 1200,
-          tests=r"^crash\.(coordinator|agent|random)$"),
-    Layer("power", "disks that forget what was not forced", [], 1200, tests=r"^power\."),
+          tests=r"^crash\.(coordinator|agent)$"),
+    Layer("power", "disks that forget what was not forced", [], 1200,
+          tests=r"^power\.(coord|agent)$"),
     Layer("disk", "disks that fail", [], 1200, tests=r"^disk\.(coord|agent)$"),
 ]
 
@@ -85,16 +95,19 @@ def targets(build, layer):
 
 def first_words(said):
     """What it objected to, in a few words that are the same each time."""
-    for pattern in (r"VIOLATION: (.*)", r"(.*ssertion.*)"):
+    for pattern in (r"VIOLATION: (.*)", r"(assertion failed.*)"):
         found = re.search(pattern, said)
         if found:
             return re.sub(r"(\S*/)?(\w+\.c):\d+", r"\2", found.group(1)).strip()
     failed = re.findall(r"^\s*\d+ - (\S+) \((\w+)", said, re.M)
-    case = re.search(r"^(?:\d+: )?\[  FAILED  \] (test_\w+)", said, re.M)
-    if failed:
-        name, how = failed[0]
-        return name + (f": {case.group(1)}" if case else "" if how == "Failed" else f": {how}")
-    return "ended by a signal"
+    if not failed:
+        return "ended by a signal"
+    name, how = failed[0]
+    # Tests that ran beside each other have their output one after the other.
+    own = re.search(r" Test +#\d+: " + re.escape(name) + r" .*?(?=^ *\d+/\d+ Test|\Z)", said,
+                    re.M | re.S)
+    case = re.search(r"\[  FAILED  \] (test_\w+)", own.group() if own else "")
+    return name + (f": {case.group(1)}" if case else "" if how == "Failed" else f": {how}")
 
 
 def objection(build, layer):
@@ -105,7 +118,7 @@ def objection(build, layer):
         if status is not None and status > 0:
             return None
     else:
-        status, said = run_bounded(["ctest", "--test-dir", build, "-R", layer.tests,
+        status, said = run_bounded(["ctest", "--test-dir", build, "-R", layer.tests, "-j4",
                                     "--stop-on-failure", "--output-on-failure",
                                     "--no-tests=error"], layer.limit_s, build)
         if status == 0:

@@ -94,22 +94,22 @@ def run(arguments):
               if (not arguments.names or m.name in arguments.names)
               and (not arguments.by or m.by == arguments.by)]
     wanted = arguments.only or ([arguments.by] if arguments.by else [])
-    results = report.read_results()
     missed = []
     bench = Bench(os.path.abspath(arguments.build))
     for mutant in chosen:
-        result = judge(mutant, results.get(mutant.name), show_all(bench, mutant, wanted))
-        results[mutant.name] = result
+        said = show_all(bench, mutant, wanted)
+        results = report.read_results()  # there may be another bench at work
+        result = results[mutant.name] = judge(mutant, results.get(mutant.name), said)
         caught = report.ordered(mutant, result)
         good = mutant.by in caught
         missed += [] if good else [mutant.name]
         print(f"{mutant.name:32} {', '.join(caught) or '-'}{'' if good else '   NOT BY ' + mutant.by}",
               flush=True)
         if not arguments.dry:
-            report.write_results(mutants, results)
+            report.write_results(catalogue.read(), results)
     catalogue.plant(catalogue.NO_FAULT, os.path.join(bench.build, "mutants"))
     if not arguments.dry:
-        report.write_page(mutants, results)
+        report.write_page(catalogue.read(), report.read_results())
     print(f"{len(chosen) - len(missed)} of {len(chosen)} faults are caught as they must be")
     return 1 if missed else 0
 

@@ -19,9 +19,10 @@ could have been written by mistake, and the tests must object. A *layer* is a ki
 catch which fault, first the one that is named for it. Without a fault every layer must be content.
 
 ```sh
-./run mutants                # all of them; hours
+./run mutants                # all, each before every layer that is for it; an hour or two
 ./run mutants NAME           # one
-python3 tests/mutants/mutants.py list
+./run mutants --by model     # those that a layer must catch, before that layer alone
+./run mutants --list         # names, and the layer that must catch each
 ```
 
 The sources hold no fault: each stands in `tests/mutants/list.toml` as the piece of code that it replaces. A build
@@ -59,13 +60,14 @@ def read_results():
 
 
 def write_results(mutants, results):
-    with open(RESULTS, "w", encoding="utf-8") as file:
+    with open(RESULTS + ".new", "w", encoding="utf-8") as file:
         file.write(HEAD)
         for mutant in mutants:
             if mutant.name in results:
                 result = results[mutant.name]
                 file.write(f"{mutant.name} {result.digest}\n")
                 file.writelines(f"  {layer}: {words}\n" for layer, words in result.caught.items())
+    os.replace(RESULTS + ".new", RESULTS)
 
 
 def ordered(mutant, result):
@@ -99,7 +101,8 @@ def page(mutants, results):
     known = [(m, results[m.name]) for m in mutants if m.name in results]
     counts = {layer.name: sum(layer.name in r.caught for _, r in known) for layer in layers.LAYERS}
     text = INTRODUCTION
-    text += f"{len(known)} faults, each caught.\n\n"
+    quick = sum(m.by == "model" for m, _ in known)
+    text += f"{len(known)} faults, each caught, {quick} of them by the model, which `./run test` repeats.\n\n"
     text += table(["fault", "file", "rule", "caught by"],
                   [[f"[{m.name}](#{m.name})", f"`{m.file}`", rules(m), ", ".join(ordered(m, r))]
                    for m, r in known])

@@ -96,8 +96,9 @@ class Layers(unittest.TestCase):
         for said, words in (
                 ("model one: VIOLATION: T1: money is lost\nmore", "T1: money is lost"),
                 ("assertion failed at ../a/part.c:7, f: x", "assertion failed at part.c, f: x"),
-                ("[  FAILED  ] test_part__x\n\t 31 - unit.part.x (Failed)\n",
-                 "unit.part.x: test_part__x"),
+                ("1/2 Test #30: unit.a ...***Failed 0.1 sec\n[  FAILED  ] test_a__y\n"
+                 "2/2 Test #31: unit.b ...***Failed 0.1 sec\n[  FAILED  ] test_b__x\n"
+                 "\t 31 - unit.b (Failed)\n\t 30 - unit.a (Failed)\n", "unit.b: test_b__x"),
                 ("\t 31 - crash.load (Timeout)\n", "crash.load: Timeout"),
                 ("", "ended by a signal")):
             with self.subTest(said):
