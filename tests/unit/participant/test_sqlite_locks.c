@@ -56,6 +56,38 @@ static void test_locks__modes_exclude_each_other_as_the_table_says(void **state)
     }
 }
 
+static enum part_lock_answer extend(struct part_locks *locks, struct part_lock_owner *owner,
+                                    const struct part_lock *wanted, size_t count)
+{
+    enum part_lock_answer answer;
+    assert_int_equal(part_locks_extend(locks, owner, wanted, count, &answer, NULL), TPC_OK);
+    return answer;
+}
+
+static void test_locks__one_that_holds_asks_for_more(void **state)
+{
+    (void)state;
+    const struct part_lock both[] = {{.name = name_of(1), .modes = PART_LOCK_S | PART_LOCK_X},
+                                     {.name = name_of(2), .modes = PART_LOCK_X}};
+    struct part_locks *locks = make();
+    struct part_lock_owner first = owner_of(1), second = owner_of(2), third = owner_of(3);
+    assert_int_equal(ask(locks, &first, 1, PART_LOCK_S), PART_LOCK_GRANTED);
+    assert_int_equal(ask(locks, &second, 2, PART_LOCK_X), PART_LOCK_GRANTED);
+    /* The older has to ask again, the younger to give up; both keep what they have. */
+    assert_int_equal(extend(locks, &first, both, 2), PART_LOCK_WAIT);
+    assert_int_equal(extend(locks, &second, both, 2), PART_LOCK_DIE);
+    assert_int_equal(part_locks_held(locks), 2);
+    assert_int_equal(ask(locks, &third, 1, PART_LOCK_X), PART_LOCK_DIE);
+    part_locks_release(locks, &second);
+    assert_int_equal(extend(locks, &first, both, 2), PART_LOCK_GRANTED);
+    assert_int_equal(part_locks_held(locks), 2);
+    assert_int_equal(ask(locks, &third, 1, PART_LOCK_IS), PART_LOCK_DIE);
+    part_locks_release(locks, &first);
+    assert_int_equal(ask(locks, &third, 1, PART_LOCK_X), PART_LOCK_GRANTED);
+    part_locks_release(locks, &third);
+    part_locks_free(locks);
+}
+
 static void test_locks__the_older_waits_and_the_younger_dies(void **state)
 {
     (void)state;
@@ -282,6 +314,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_locks__modes_exclude_each_other_as_the_table_says),
+        cmocka_unit_test(test_locks__one_that_holds_asks_for_more),
         cmocka_unit_test(test_locks__the_older_waits_and_the_younger_dies),
         cmocka_unit_test(test_locks__equal_age_is_decided_by_the_gtid),
         cmocka_unit_test(test_locks__all_or_nothing),
