@@ -269,6 +269,22 @@ static int64_t check_databases(void)
     return sum;
 }
 
+/* A hazard is somebody's doing. */
+static void check_no_hazard(void)
+{
+    struct tpc_id gtid;
+    char id[TPC_ID_TEXT];
+    for (unsigned i = 0; i < sim.node_count; i++) {
+        const struct sim_node *node = &sim.nodes[i];
+        bool any = node->coordinator ? sim_coord_first_hazard(node, &gtid)
+                                     : sim_part_first_hand(node, &gtid);
+        if (any) {
+            sim_violation("%s shows a hazard of %s, and nobody has done anything by hand",
+                          node->name, tpc_id_format(&gtid, id));
+        }
+    }
+}
+
 void sim_check_end(void)
 {
     int64_t expected = (int64_t)SIM_BALANCE * SIM_ROWS * sim.participants;
@@ -281,6 +297,9 @@ void sim_check_end(void)
         if (told.branch_count == 1 && told.branches[0].writes) {
             expected += sim_database_applied(participant(told.branches[0].participant), n);
         }
+    }
+    if (!sim.hand_seed) {
+        check_no_hazard();
     }
     if (sum != expected && !sim.hand_seed) {
         sim_violation("there is %" PRId64 " in all, and %" PRId64 " was", sum, expected);

@@ -203,6 +203,7 @@ int main(int argc, char **argv)
 {
     struct sim_options options;
     struct totals totals = {0};
+    (void)setvbuf(stdout, NULL, _IOLBF, 0); /* what was said stays when a long run is ended */
     if (!sim_options_parse(argc - 1, argv + 1, &options)) {
         return 2;
     }
