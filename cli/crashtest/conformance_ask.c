@@ -214,9 +214,13 @@ static const char *answer_word(const struct api_answer *answer)
 {
     static const char *const votes[] = {"", "yes", "no", "read_only", "committed"};
     static const char *const states[] = {"", "committed", "aborted", "unknown"};
-    static const char *const errors[] = {"", "wrong_coordinator", "log_set_back", "invalid_gtid",
-                                         "protocol"};
-    return answer->error != API_ERROR_NONE ? errors[answer->error]
+    static const char *const errors[] = {[API_ERROR_WRONG_COORDINATOR] = "wrong_coordinator",
+                                         [API_ERROR_LOG_SET_BACK] = "log_set_back",
+                                         [API_ERROR_INVALID_GTID] = "invalid_gtid",
+                                         [API_ERROR_PROTOCOL] = "protocol"};
+    bool named =
+        answer->error < sizeof(errors) / sizeof(errors[0]) && errors[answer->error] != NULL;
+    return answer->error != API_ERROR_NONE ? (named ? errors[answer->error] : "another error")
            : answer->vote != API_VOTE_NONE ? votes[answer->vote]
                                            : states[answer->state];
 }
