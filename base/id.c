@@ -121,6 +121,16 @@ void tpc_id_gen_after(struct tpc_id_gen *gen, const struct tpc_id *id)
     }
 }
 
+static void write_head(uint64_t ms, uint16_t counter, struct tpc_id *out)
+{
+    TPC_ASSERT(ms <= MS_MAX);
+    for (size_t i = 0; i < 6; i++) {
+        out->bytes[i] = (uint8_t)(ms >> (40 - 8 * i));
+    }
+    out->bytes[6] = (uint8_t)(0x70 | counter >> 8);
+    out->bytes[7] = (uint8_t)counter;
+}
+
 void tpc_id_gen_next(struct tpc_id_gen *gen, uint64_t now_ms, struct tpc_id *out)
 {
     random_bytes(out->bytes, sizeof out->bytes);
@@ -134,11 +144,13 @@ void tpc_id_gen_next(struct tpc_id_gen *gen, uint64_t now_ms, struct tpc_id *out
         gen->last_ms++; /* the counter is used up: run ahead of the clock */
         gen->counter = seed;
     }
-    TPC_ASSERT(gen->last_ms <= MS_MAX);
-    for (size_t i = 0; i < 6; i++) {
-        out->bytes[i] = (uint8_t)(gen->last_ms >> (40 - 8 * i));
-    }
-    out->bytes[6] = (uint8_t)(0x70 | gen->counter >> 8);
-    out->bytes[7] = (uint8_t)gen->counter;
+    write_head(gen->last_ms, gen->counter, out);
     out->bytes[8] = (uint8_t)(0x80 | (out->bytes[8] & 0x3f));
+}
+
+void tpc_id_gen_floor(const struct tpc_id_gen *gen, struct tpc_id *out)
+{
+    bool used_up = gen->counter == COUNTER_MAX;
+    memset(out, 0, sizeof *out);
+    write_head(gen->last_ms + used_up, used_up ? 0 : (uint16_t)(gen->counter + 1), out);
 }

@@ -38,5 +38,7 @@ struct tpc_id_gen {
 /* Nothing that @gen makes afterwards is smaller than @id (for a start from a log). */
 void tpc_id_gen_after(struct tpc_id_gen *gen, const struct tpc_id *id);
 void tpc_id_gen_next(struct tpc_id_gen *gen, uint64_t now_ms, struct tpc_id *out);
+/* All that @gen has made is smaller than @out, and nothing that it makes afterwards is. */
+void tpc_id_gen_floor(const struct tpc_id_gen *gen, struct tpc_id *out);
 
 #endif

@@ -137,7 +137,7 @@ static enum tpc_rc write_group(struct wal_log *log, const struct queue *group, b
     for (struct wal_append *append = group->head; append != NULL; append = append->next) {
         struct wal_entry *entry = &log->entries[count++];
         *entry = (struct wal_entry){.data = append->data, .size = append->size};
-        if (append->data == NULL) {
+        if (append->done == NULL && append->data == NULL) {
             const struct lazy *lazy = (const struct lazy *)append;
             entry->erase = lazy->erase;
             entry->erase_count = lazy->erase_count;
@@ -295,7 +295,7 @@ enum tpc_rc wal_log_submit(struct wal_log *log, struct wal_append *append)
 {
     enum tpc_rc rc;
 
-    TPC_ASSERT(append->data != NULL && append->done != NULL);
+    TPC_ASSERT((append->data != NULL || append->force) && append->done != NULL);
     rc = enqueue(log, append);
     if (rc != TPC_OK) {
         free(append->data);

@@ -116,7 +116,9 @@ struct wal_log;
 
 /* One append under way. The owner keeps it alive until done is called. */
 struct wal_append {
-    void *data; /* the encoded record, malloc'ed; taken by wal_log_submit, also on failure */
+    /* The encoded record, malloc'ed; taken by wal_log_submit, also on failure. NULL, with force:
+     * nothing is added, but what was submitted before is durable when done is called. */
+    void *data;
     size_t size;
     bool force;
     /* Called by wal_log_poll, in order of submission, @append is the owner's again. With force

@@ -142,6 +142,20 @@ static void test_id_gen_after__continues_above_the_log(void **state)
     }
 }
 
+static void test_id_gen_floor__parts_what_was_made_from_what_will_be(void **state)
+{
+    (void)state;
+    struct tpc_id_gen gen = {0};
+    struct tpc_id made, floor;
+    tpc_id_gen_floor(&gen, &floor);
+    for (int i = 0; i < 10000; i++) { /* over the end of the counter too */
+        tpc_id_gen_next(&gen, i < 5000 ? 1000 : 10, &made);
+        assert_true(tpc_id_compare(&floor, &made) < 0);
+        tpc_id_gen_floor(&gen, &floor);
+        assert_true(tpc_id_compare(&made, &floor) < 0);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -154,6 +168,7 @@ int main(void)
         cmocka_unit_test(test_id_gen__grows_within_one_millisecond_and_over_the_counter),
         cmocka_unit_test(test_id_gen__grows_when_the_clock_is_set_back),
         cmocka_unit_test(test_id_gen_after__continues_above_the_log),
+        cmocka_unit_test(test_id_gen_floor__parts_what_was_made_from_what_will_be),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -312,6 +312,28 @@ static void test_log__lazy_ones_alone_are_written_in_time(void **state)
     assert_int_equal(wal_memory_unforced(fixture.gate.inner), 1);
 }
 
+static void test_log__a_force_without_a_record_makes_durable_what_came_before(void **state)
+{
+    struct waiter *flush = calloc(1, sizeof *flush);
+    struct wal_stats stats;
+
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.lazy_ms = 3600000});
+    let_in(1);
+    submit_lazy("a");
+    assert_non_null(flush);
+    *flush = (struct waiter){
+        .append = {.force = true, .done = tell}, .fixture = &fixture, .word = "flush"};
+    assert_int_equal(wal_log_submit(fixture.log, &flush->append), TPC_OK);
+    await_told(" flush");
+    assert_int_equal(wal_memory_unforced(fixture.gate.inner), 0);
+    wal_log_stats(fixture.log, &stats);
+    assert_int_equal(stats.forces, 1);
+    assert_int_equal(stats.records, 1);
+    wal_log_stop(fixture.log);
+    assert_string_equal(words_of(fixture.gate.inner), "a");
+}
+
 static void test_log__an_erasure_keeps_its_place(void **state)
 {
     struct tpc_id *gtids = malloc(sizeof *gtids);
@@ -442,6 +464,7 @@ int main(void)
         LOG_TEST(test_log__groups_are_no_larger_than_allowed),
         LOG_TEST(test_log__lazy_ones_ride_along),
         LOG_TEST(test_log__lazy_ones_alone_are_written_in_time),
+        LOG_TEST(test_log__a_force_without_a_record_makes_durable_what_came_before),
         LOG_TEST(test_log__an_erasure_keeps_its_place),
         LOG_TEST(test_log__a_failed_append_fails_all_that_follow),
         LOG_TEST(test_log__a_callback_may_submit),
