@@ -104,6 +104,9 @@ struct api_coordinator {
     struct tpc_id id;
     uint64_t generation;
     struct tpc_id nonce;
+    /* It has forgotten all its transactions with a smaller gtid, and in this generation begins none
+     * with one; zero: not told. Not in an inquiry. */
+    struct tpc_id forgotten_below;
     char url[256]; /* where to ask; "" in an inquiry */
 };
 
@@ -235,6 +238,8 @@ struct api_decision {
 };
 struct api_decisions {
     struct tpc_id coordinator_id;
+    uint64_t generation;           /* of the coordinator; 0: not told */
+    struct tpc_id forgotten_below; /* as in struct api_coordinator */
     size_t count;
     struct api_decision *items;
 };

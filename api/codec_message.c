@@ -42,8 +42,8 @@ enum tpc_rc api_coordinator_read(const struct api_json *value, const struct api_
                                  bool needs_url, struct api_coordinator *ret_coordinator,
                                  struct api_refusal *reterr)
 {
-    enum { ID, GENERATION, NONCE, URL, COUNT };
-    static const char *const names[COUNT] = {"id", "generation", "nonce", "url"};
+    enum { ID, GENERATION, NONCE, URL, FORGOTTEN_BELOW, COUNT };
+    static const char *const names[COUNT] = {"id", "generation", "nonce", "url", "forgotten_below"};
     const struct api_json *member[COUNT];
     enum tpc_rc rc = api_members_read(
         value, at, &(struct api_members){.names = names, .count = COUNT}, member, reterr);
@@ -56,6 +56,10 @@ enum tpc_rc api_coordinator_read(const struct api_json *value, const struct api_
     }
     if (!rc) {
         rc = api_id_read(member[NONCE], API_AT(at, names[NONCE]), &ret_coordinator->nonce, reterr);
+    }
+    if (!rc && member[FORGOTTEN_BELOW]) {
+        rc = api_id_read(member[FORGOTTEN_BELOW], API_AT(at, names[FORGOTTEN_BELOW]),
+                         &ret_coordinator->forgotten_below, reterr);
     }
     if (!rc && (needs_url || member[URL])) {
         rc = read_url(member[URL], API_AT(at, names[URL]), ret_coordinator->url,
@@ -78,6 +82,10 @@ void api_coordinator_write(struct tpc_buf *out, const struct api_coordinator *co
     api_jw_u64(out, coordinator->generation);
     api_jw_key(out, "nonce");
     api_jw_id(out, &coordinator->nonce);
+    if (!tpc_id_is_zero(&coordinator->forgotten_below)) {
+        api_jw_key(out, "forgotten_below");
+        api_jw_id(out, &coordinator->forgotten_below);
+    }
     api_jw_close(out, '}');
 }
 

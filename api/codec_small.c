@@ -68,6 +68,7 @@ void api_inquiry_write(struct tpc_buf *out, const struct api_inquiry *inquiry)
 {
     struct api_coordinator coordinator = inquiry->coordinator;
     coordinator.url[0] = '\0';
+    coordinator.forgotten_below = (struct tpc_id){{0}};
     api_jw_open(out, '{');
     api_jw_key(out, "participant_id");
     api_jw_id(out, &inquiry->participant_id);
@@ -94,6 +95,14 @@ void api_decisions_write(struct tpc_buf *out, const struct api_decisions *decisi
     api_jw_open(out, '{');
     api_jw_key(out, "coordinator_id");
     api_jw_id(out, &decisions->coordinator_id);
+    if (decisions->generation != 0) {
+        api_jw_key(out, "generation");
+        api_jw_u64(out, decisions->generation);
+    }
+    if (!tpc_id_is_zero(&decisions->forgotten_below)) {
+        api_jw_key(out, "forgotten_below");
+        api_jw_id(out, &decisions->forgotten_below);
+    }
     api_jw_key(out, "decisions");
     api_jw_open(out, '[');
     for (size_t i = 0; i < decisions->count; i++) {
@@ -155,14 +164,23 @@ static enum tpc_rc read_decision_list(const struct api_json *value, const struct
 static enum tpc_rc read_decisions(const struct api_json *root, struct api_decisions *decisions,
                                   struct api_refusal *reterr)
 {
-    enum { COORDINATOR_ID, DECISIONS, COUNT };
-    static const char *const names[COUNT] = {"coordinator_id", "decisions"};
+    enum { COORDINATOR_ID, GENERATION, FORGOTTEN_BELOW, DECISIONS, COUNT };
+    static const char *const names[COUNT] = {"coordinator_id", "generation", "forgotten_below",
+                                             "decisions"};
     const struct api_json *member[COUNT];
     const struct api_members members = {.names = names, .count = COUNT, .open = true};
     enum tpc_rc rc = api_members_read(root, NULL, &members, member, reterr);
     if (!rc) {
         rc = api_id_read(member[COORDINATOR_ID], API_AT(NULL, names[COORDINATOR_ID]),
                          &decisions->coordinator_id, reterr);
+    }
+    if (!rc && member[GENERATION]) {
+        rc = api_u64_read(member[GENERATION], API_AT(NULL, names[GENERATION]), 0,
+                          API_SAFE_INTEGER_MAX, &decisions->generation, reterr);
+    }
+    if (!rc && member[FORGOTTEN_BELOW]) {
+        rc = api_id_read(member[FORGOTTEN_BELOW], API_AT(NULL, names[FORGOTTEN_BELOW]),
+                         &decisions->forgotten_below, reterr);
     }
     if (!rc) {
         rc = read_decision_list(member[DECISIONS], API_AT(NULL, names[DECISIONS]), decisions,

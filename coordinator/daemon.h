@@ -163,7 +163,8 @@ struct coord_xact {
     bool waiting_again;       /* refused for conflict; the next attempt is due */
     bool last_attempt;        /* its client wants it aborted: there is no next one */
     bool ended;
-    bool logged; /* has records in the log */
+    bool logged;       /* has records in the log */
+    bool end_unlogged; /* it has ended, and the log had no room for the record */
     bool recovered;
     struct api_cause cause;
     int cause_branch;       /* -1: none */
@@ -188,6 +189,14 @@ struct coord_stats {
     uint64_t log_full; /* records that had to wait for room */
     uint64_t aborts_by_cause[API_CAUSE_COUNT];
     struct api_histogram duration;
+};
+
+/* Transactions that have ended, but not yet durably (watermark.c). */
+struct coord_ends {
+    bool any;
+    struct tpc_id lowest;   /* of their gtids */
+    uint64_t durable_after; /* when as many forces are done */
+    uint64_t since_ms;
 };
 
 struct coord_daemon {
@@ -220,6 +229,11 @@ struct coord_daemon {
     struct coord_xact *results; /* list of the ended ones that still have theirs, oldest first */
     struct coord_key *keys;
     struct tpc_timer retention;
+    struct coord_ends ends[2]; /* [0] waits for its force, [1] gathers meanwhile */
+    size_t ends_unlogged;
+    uint64_t forces_begun, forces_done;
+    struct wal_append flush;
+    bool flushing;
     struct tpc_timer probes;
     struct coord_stats stats;
 };
@@ -313,6 +327,15 @@ void coord_event_from(struct coord_xact *xact, enum coord_event_type type, unsig
 void coord_xact_start(struct coord_xact *xact);
 /* Between two attempts: there will be no other. */
 void coord_xact_give_up(struct coord_xact *xact);
+
+/* Append its end record; lazy. */
+void coord_log_end(struct coord_xact *xact);
+
+/* watermark.c: how far this coordinator has forgotten, in self.forgotten_below. */
+/* The end record of a transaction with a forced record was handed to the log. */
+void coord_watermark_ended(struct coord_daemon *daemon, const struct tpc_id *gtid);
+void coord_watermark_forced(struct coord_daemon *daemon); /* in order of daemon->forces_begun */
+void coord_watermark_update(struct coord_daemon *daemon);
 
 /* xact.c: the table of transactions. */
 struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_count);

@@ -53,6 +53,7 @@ static void on_forced(struct wal_append *append, enum tpc_rc rc, const struct tp
         coord_event(xact, &(struct coord_event){.type = COORD_EV_FORCE_FAILED}, "FORCE_FAILED");
         return;
     }
+    coord_watermark_forced(xact->daemon);
     (void)coord_fp(xact->fsm->state == COORD_LOGGING ? COORD_FP_DECISION_FORCED
                                                      : COORD_FP_PENDING_FORCED);
     coord_event(xact, &(struct coord_event){.type = COORD_EV_FORCED}, "FORCED");
@@ -83,28 +84,38 @@ static void force(struct coord_xact *xact)
     tpc_buf_done(&buf);
     xact->forcing = rc == TPC_OK;
     xact->logged = xact->logged || rc == TPC_OK;
+    xact->daemon->forces_begun += rc == TPC_OK;
     if (rc != TPC_OK) {
         xact->daemon->stats.log_full++;
         arm(xact, tpc_clock_mono_ms() + FORCE_AGAIN_MS);
     }
 }
 
-/* Lazy: if it is lost, recovery tells every branch once more and they say so again. */
-static void log_end(struct coord_xact *xact)
+/* Lazy: if it is lost, recovery tells every branch once more and they say so again. Participants
+ * keep what they need for that until it is durable (watermark.c). */
+void coord_log_end(struct coord_xact *xact)
 {
+    struct coord_daemon *daemon = xact->daemon;
     struct coord_record record;
     struct tpc_buf buf = {0};
-    if (xact->daemon->stopping) {
+    if (daemon->stopping) {
         return; /* the log is closed */
     }
     (void)coord_fp(COORD_FP_END_LOG);
     coord_record_fill(xact, &record);
-    if (coord_record_write(&buf, WAL_COORD_END, &record) == TPC_OK) {
+    enum tpc_rc rc = coord_record_write(&buf, WAL_COORD_END, &record);
+    if (rc == TPC_OK) {
         size_t size = buf.size;
-        xact->logged = true;
-        (void)!wal_log_submit_lazy(xact->daemon->log, tpc_buf_take(&buf), size);
+        rc = wal_log_submit_lazy(daemon->log, tpc_buf_take(&buf), size);
     }
     tpc_buf_done(&buf);
+    if (rc == TPC_OK && xact->logged) {
+        coord_watermark_ended(daemon, &xact->gtid);
+    } else if (xact->logged && !xact->end_unlogged) {
+        xact->end_unlogged = true;
+        daemon->ends_unlogged++;
+    }
+    xact->logged = xact->logged || rc == TPC_OK;
 }
 
 /* ---- Sending ---- */
@@ -352,7 +363,7 @@ static uint64_t carry_out(struct coord_xact *xact, const struct coord_effect *ef
         force(xact);
         break;
     case COORD_FX_LOG_END:
-        log_end(xact);
+        coord_log_end(xact);
         break;
     case COORD_FX_ARM_TIMEOUT:
         arm(xact, xact->deadline_ms);

@@ -44,7 +44,9 @@ static enum api_outcome outcome_of(struct coord_daemon *daemon, const struct tpc
 static void answer(struct coord_daemon *daemon, struct api_request *request,
                    const struct api_inquiry *inquiry)
 {
-    struct api_decisions decisions = {.coordinator_id = daemon->self.id};
+    struct api_decisions decisions = {.coordinator_id = daemon->self.id,
+                                      .generation = daemon->self.generation,
+                                      .forgotten_below = daemon->self.forgotten_below};
     struct tpc_buf out = {0};
     decisions.items = calloc(inquiry->count + 1, sizeof *decisions.items);
     if (decisions.items == NULL) {

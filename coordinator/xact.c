@@ -292,6 +292,9 @@ static void drop_old(struct coord_daemon *daemon, enum coord_kept kept, size_t m
             break;
         }
         dropped->seen++;
+        if (xact->end_unlogged) {
+            continue; /* watermark.c will find it here */
+        }
         if (xact->logged) {
             dropped->gtids[dropped->count++] = xact->gtid;
         }
@@ -308,6 +311,7 @@ static void on_retention(struct tpc_timer *timer)
         drop_old(daemon, COORD_KEPT_KEYED, SIZE_MAX, &dropped);
         erase(daemon, dropped.gtids, dropped.count);
     }
+    coord_watermark_update(daemon);
     bool more = dropped.seen == RETENTION_STEP_MAX;
     tpc_timer_arm(&daemon->timers, timer,
                   tpc_clock_mono_ms() + (more ? RETENTION_MORE_MS : RETENTION_TICK_MS));
@@ -315,6 +319,7 @@ static void on_retention(struct tpc_timer *timer)
 
 void coord_retention_start(struct coord_daemon *daemon)
 {
+    coord_watermark_update(daemon);
     daemon->retention.fire = on_retention;
     tpc_timer_arm(&daemon->timers, &daemon->retention, tpc_clock_mono_ms() + RETENTION_TICK_MS);
 }

@@ -214,7 +214,6 @@ void part_daemon_stop(struct part_daemon *daemon)
     }
     free_branches(daemon);
     part_coordinators_free(daemon);
-    free(daemon->expiries);
     free(daemon->unproved);
     tpc_buf_done(&daemon->line);
     if (daemon->store != NULL) {

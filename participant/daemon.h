@@ -85,7 +85,7 @@ struct branch {
     struct part_branch fsm;
     bool ended;   /* in daemon->ended, else in daemon->live */
     bool logged;  /* records are in the log */
-    bool expires; /* in daemon->expiries */
+    bool expires; /* in its coordinator's expiries */
     struct tpc_id coordinator_id;
     uint64_t began_us; /* wall clock: the transaction's start, its age for wait-die */
     uint64_t at_us;    /* wall clock: when it came, or was prepared; after the end: when it ended */
@@ -105,10 +105,20 @@ struct branch {
     UT_hash_handle hh;
 };
 
+/* A branch that ended, until its records are erased. */
+struct expiry {
+    struct tpc_id gtid;
+    uint64_t at_ms; /* monotonic: when it ended, or this agent started */
+};
+
 /* ---- A coordinator ---- */
 
 struct coordinator {
     struct api_coordinator self;    /* the newest that was seen */
+    struct tpc_id record;           /* the key of its record in the log; zero: none */
+    struct tpc_id forgotten_logged; /* forgotten_below in that record */
+    struct expiry *expiries;        /* a ring, the oldest first */
+    size_t expiry_first, expiry_count, expiry_capacity;
     struct identity_force *forcing; /* the newest record under way, or NULL */
     struct api_call call;           /* inquiry */
     bool calling;
@@ -119,12 +129,6 @@ struct coordinator {
     size_t ask_count, ask_capacity;
     struct part_daemon *daemon;
     UT_hash_handle hh;
-};
-
-/* A branch that ended, until its records are erased. */
-struct expiry {
-    struct tpc_id gtid;
-    uint64_t at_us;
 };
 
 struct part_stats {
@@ -156,8 +160,7 @@ struct part_daemon {
     size_t groups;                    /* requests with messages that are not all answered */
     struct coordinator *coordinators; /* by id */
 
-    struct expiry *expiries; /* a ring, the oldest first */
-    size_t expiry_first, expiry_count, expiry_capacity;
+    size_t expiry_count; /* of all coordinators */
     struct tpc_timer retention;
     /* Proofs to be dropped once the erasure of their records is durable. */
     struct tpc_id *unproved;
@@ -231,6 +234,14 @@ enum part_seen part_coordinator_see(struct part_daemon *daemon, const struct api
                                     struct group *group);
 struct coordinator *part_coordinator_find(const struct part_daemon *daemon,
                                           const struct tpc_id *id);
+struct coordinator *part_coordinator_get(struct part_daemon *daemon, const struct tpc_id *id);
+/* It has said, in @generation, how far it has forgotten. */
+void part_coordinator_forgot(struct coordinator *coordinator, uint64_t generation,
+                             const struct tpc_id *below);
+/* Nothing but late messages will come about this transaction, and nobody waits for an answer. */
+bool part_coordinator_is_over(const struct coordinator *coordinator, const struct tpc_id *gtid);
+/* Have it in the log how far it has forgotten, before what comes after in the log. */
+void part_coordinator_log_forgotten(struct coordinator *coordinator);
 /* Recovery: what the log says. */
 void part_coordinator_load(struct part_daemon *daemon,
                            const struct part_coordinator_record *record);
@@ -244,7 +255,10 @@ uint64_t part_ask_delay_ms(const struct part_daemon *daemon, unsigned tries);
 
 /* ---- retention.c ---- */
 void part_retention_start(struct part_daemon *daemon);
-void part_retain(struct branch *branch);                /* it has ended */
+void part_retain(struct branch *branch); /* it has ended */
+/* Ended branches that are kept for longer than the retention time, for want of a coordinator that
+ * has forgotten them. */
+size_t part_retention_overdue(const struct part_daemon *daemon);
 void part_retention_forced(struct part_daemon *daemon); /* a force is done */
 
 /* ---- recovery.c ---- */

@@ -141,6 +141,9 @@ static void on_answer(struct api_call *call, enum tpc_rc rc, const struct tpc_er
     } else {
         (void)tpc_fail(&err, rc, "%s", call_err != NULL ? call_err->text : tpc_rc_text(rc));
     }
+    if (rc == TPC_OK) {
+        part_coordinator_forgot(coordinator, decisions.generation, &decisions.forgotten_below);
+    }
     for (size_t i = 0; rc == TPC_OK && i < decisions.count; i++) {
         tell(coordinator, &decisions.items[i]);
     }

@@ -146,6 +146,25 @@ static void refuse_full(struct part_daemon *daemon, struct reply *reply,
     answer(reply, &line);
 }
 
+/* It is late: nobody waits for its answer, and what it asks for may have been done before. */
+static bool is_over(struct part_daemon *daemon, const struct tpc_id *coordinator_id,
+                    const struct api_message *message)
+{
+    const struct coordinator *coordinator = part_coordinator_find(daemon, coordinator_id);
+    return part_coordinator_is_over(coordinator, &message->gtid);
+}
+
+static void refuse_over(struct reply *reply, const struct api_message *message)
+{
+    static char detail[] = "the transaction is over, and its coordinator has forgotten it";
+    struct api_answer line = {
+        .gtid_valid = true,
+        .gtid = message->gtid,
+        .vote = API_VOTE_NO,
+        .cause = {.code = API_CAUSE_CLIENT_ABORT, .statement = -1, .detail = detail}};
+    answer(reply, &line);
+}
+
 static void take_work(struct branch *branch, struct api_message *message)
 {
     struct part_job *job = &part_branch_work(branch)->job;
@@ -260,6 +279,11 @@ static void run_message(struct group *group, size_t index)
     struct branch *branch = part_table_find(daemon, &message->gtid);
     if (branch != NULL && !tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
         answer_error(reply, message, API_ERROR_WRONG_COORDINATOR, 0);
+        return;
+    }
+    if (branch == NULL && message->op == API_OP_PREPARE &&
+        is_over(daemon, coordinator_id, message)) {
+        refuse_over(reply, message);
         return;
     }
     if (answer_from_steps(branch, reply, message)) {

@@ -93,6 +93,10 @@ static void write_branches(struct tpc_buf *out, const struct part_daemon *daemon
           daemon->ended_count);
     gauge(out, "assent_branches_logged", "Ended branches whose records are in the log.",
           daemon->expiry_count);
+    gauge(out, "assent_branches_overdue",
+          "Ended branches that are kept beyond --retention, since their coordinators have not said "
+          "that they have forgotten them.",
+          part_retention_overdue(daemon));
     gauge(out, "assent_hazards",
           "Branches that are known to have ended another way than was decided.", hazards);
 }

@@ -15,6 +15,7 @@ enum {
     TAG_GENERATION = 8,
     TAG_NONCE = 9,
     TAG_URL = 10,
+    TAG_FORGOTTEN_BELOW = 11,
 };
 
 #define SEEN(tag) ((uint32_t)TPC_BIT(tag))
@@ -142,13 +143,16 @@ enum tpc_rc part_record_read(const struct wal_record *log_record, struct part_re
 enum tpc_rc part_coordinator_write(struct tpc_buf *out,
                                    const struct part_coordinator_record *coordinator)
 {
-    static const struct tpc_id none;
     size_t start = out->size;
-    wal_record_begin(out, WAL_PART_COORDINATOR, &none);
+    wal_record_begin(out, WAL_PART_COORDINATOR, &coordinator->key);
     wal_record_add(out, TAG_COORDINATOR_ID, coordinator->id.bytes, sizeof(coordinator->id.bytes));
     wal_record_add_u64(out, TAG_GENERATION, coordinator->generation);
     wal_record_add(out, TAG_NONCE, coordinator->nonce.bytes, sizeof(coordinator->nonce.bytes));
     add_bytes(out, TAG_URL, coordinator->url, coordinator->url_size);
+    if (!tpc_id_is_zero(&coordinator->forgotten_below)) {
+        add_bytes(out, TAG_FORGOTTEN_BELOW, coordinator->forgotten_below.bytes,
+                  sizeof(coordinator->forgotten_below.bytes));
+    }
     return wal_record_end(out, start);
 }
 
@@ -166,6 +170,8 @@ static enum tpc_rc read_coordinator_field(const struct wal_field *field,
         coordinator->url = (const char *)field->value;
         coordinator->url_size = field->size;
         return TPC_OK;
+    case TAG_FORGOTTEN_BELOW:
+        return read_id(field, &coordinator->forgotten_below);
     default:
         return TPC_OK;
     }
@@ -180,7 +186,7 @@ enum tpc_rc part_coordinator_read(const struct wal_record *log_record,
         return tpc_fail(reterr, TPC_ECORRUPT, "a record of kind %d does not name a coordinator",
                         (int)log_record->kind);
     }
-    struct part_coordinator_record coordinator = {0};
+    struct part_coordinator_record coordinator = {.key = log_record->gtid};
     struct wal_field field;
     for (size_t offset = 0; wal_field_next(log_record, &offset, &field);) {
         if (read_coordinator_field(&field, &coordinator) != TPC_OK) {

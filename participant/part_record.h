@@ -10,7 +10,8 @@
  *   7    HEURISTIC                      why
  *   8    COORDINATOR                    generation
  *   9    COORDINATOR                    nonce, 16 bytes
- *   10   COORDINATOR                    where to ask, an URL */
+ *   10   COORDINATOR                    where to ask, an URL
+ *   11   COORDINATOR                    it has forgotten all below this gtid; left out: nothing */
 #ifndef ASSENT_PARTICIPANT_PART_RECORD_H
 #define ASSENT_PARTICIPANT_PART_RECORD_H
 
@@ -39,11 +40,14 @@ TPC_NODISCARD enum tpc_rc part_record_write(struct tpc_buf *out, enum wal_kind k
 TPC_NODISCARD enum tpc_rc part_record_read(const struct wal_record *log_record,
                                            struct part_record *ret_record, struct tpc_err *reterr);
 
-/* COORDINATOR (its gtid is zero): who has spoken to us. */
+/* COORDINATOR: who has spoken to us. In the place of the gtid stands a random key, by which the
+ * record is erased when the next one is there. */
 struct part_coordinator_record {
+    struct tpc_id key; /* zero in logs of before: never erased */
     struct tpc_id id;
     uint64_t generation;
     struct tpc_id nonce;
+    struct tpc_id forgotten_below;
     const char *url; /* not terminated when decoded */
     size_t url_size;
 };

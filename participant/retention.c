@@ -5,6 +5,12 @@
  * memory until it is erased there: a prepare that is repeated after it would be done again, and in
  * the log a second life would follow upon the first.
  *
+ * Nothing goes before the coordinator has said that it has forgotten the transaction, however long
+ * that takes: until then it may ask once more how the branch ended. The retention time comes on top
+ * of that, for people who ask. Once records and proof are gone, a prepare that is late would be
+ * done again; so how far the coordinator has forgotten is in the log before the erasure, and what
+ * is below is refused.
+ *
  * The proof may go only after the erasure is durable: a log that still says "prepared" and a
  * database that does not say "committed" would be taken for a branch in doubt, and be committed
  * twice. The log keeps its order, so the next forced write makes the erasure durable too. */
@@ -14,6 +20,7 @@
 #include "base/tpc_assert.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <utlist.h>
 
 enum { CHECK_MS = 1000, ERASE_BATCH_MAX = 1000, SKIPPED_MAX = 8 };
@@ -44,33 +51,60 @@ static void drop_from_memory(struct part_daemon *daemon)
 
 /* ---- The log ---- */
 
-static void add_expiry(struct part_daemon *daemon, const struct branch *branch)
+static void add_expiry(struct coordinator *coordinator, const struct tpc_id *gtid)
 {
-    if (daemon->expiry_count == daemon->expiry_capacity) {
-        size_t capacity = daemon->expiry_capacity > 0 ? 2 * daemon->expiry_capacity : 1024;
+    if (coordinator->expiry_count == coordinator->expiry_capacity) {
+        size_t capacity = coordinator->expiry_capacity > 0 ? 2 * coordinator->expiry_capacity : 256;
         struct expiry *more = part_alloc(capacity * sizeof *more);
-        for (size_t i = 0; i < daemon->expiry_count; i++) {
-            more[i] = daemon->expiries[(daemon->expiry_first + i) % daemon->expiry_capacity];
+        for (size_t i = 0; i < coordinator->expiry_count; i++) {
+            more[i] =
+                coordinator
+                    ->expiries[(coordinator->expiry_first + i) % coordinator->expiry_capacity];
         }
-        free(daemon->expiries);
-        daemon->expiries = more;
-        daemon->expiry_first = 0;
-        daemon->expiry_capacity = capacity;
+        free(coordinator->expiries);
+        coordinator->expiries = more;
+        coordinator->expiry_first = 0;
+        coordinator->expiry_capacity = capacity;
     }
-    size_t at = (daemon->expiry_first + daemon->expiry_count++) % daemon->expiry_capacity;
-    /* The time begins anew with a start: however long this agent was down, its coordinators get to
-     * ask how their branches ended before it forgets. */
-    uint64_t at_us = daemon->recovered ? branch->at_us : tpc_clock_wall_us();
-    daemon->expiries[at] = (struct expiry){.gtid = branch->gtid, .at_us = at_us};
+    size_t at =
+        (coordinator->expiry_first + coordinator->expiry_count++) % coordinator->expiry_capacity;
+    /* The time begins anew with a start. */
+    coordinator->expiries[at] = (struct expiry){.gtid = *gtid, .at_ms = tpc_clock_mono_ms()};
+    coordinator->daemon->expiry_count++;
 }
 
-static bool expired(const struct part_daemon *daemon, uint64_t now_us)
+/* May the first of its branches go? One behind it that may go sooner waits for it. */
+static bool expired(const struct coordinator *coordinator)
 {
-    const struct expiry *first = &daemon->expiries[daemon->expiry_first];
-    return daemon->expiry_count > 0 &&
+    const struct part_daemon *daemon = coordinator->daemon;
+    if (coordinator->expiry_count == 0) {
+        return false;
+    }
+    const struct expiry *first = &coordinator->expiries[coordinator->expiry_first];
+    return part_coordinator_is_over(coordinator, &first->gtid) &&
            (daemon->expiry_count > daemon->settings->retained_max ||
-            (now_us > first->at_us &&
-             now_us - first->at_us >= daemon->settings->retention_ms * 1000));
+            tpc_clock_mono_ms() - first->at_ms >= daemon->settings->retention_ms);
+}
+
+size_t part_retention_overdue(const struct part_daemon *daemon)
+{
+    uint64_t now_ms = tpc_clock_mono_ms();
+    size_t overdue = 0;
+    for (struct coordinator *one = daemon->coordinators; one != NULL; one = one->hh.next) {
+        size_t low = 0, high = one->expiry_count;
+        while (low < high) {
+            size_t middle = low + (high - low) / 2;
+            const struct expiry *expiry =
+                &one->expiries[(one->expiry_first + middle) % one->expiry_capacity];
+            if (now_ms - expiry->at_ms >= daemon->settings->retention_ms) {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        overdue += low;
+    }
+    return overdue;
 }
 
 /* False: a repeated prepare has brought the branch back. It lives on the proof of its commit, and
@@ -90,27 +124,43 @@ static bool forget_branch(struct part_daemon *daemon, const struct tpc_id *gtid)
     return true;
 }
 
+/* Move those that may go into @gtids, which has room for ERASE_BATCH_MAX. */
+static size_t take_expired(struct part_daemon *daemon, struct tpc_id *gtids)
+{
+    struct coordinator *one, *next;
+    size_t count = 0;
+    HASH_ITER (hh, daemon->coordinators, one, next) {
+        if (count < ERASE_BATCH_MAX && expired(one)) {
+            part_coordinator_log_forgotten(one);
+        }
+        while (count < ERASE_BATCH_MAX && expired(one)) {
+            const struct tpc_id gtid = one->expiries[one->expiry_first].gtid;
+            one->expiry_first = (one->expiry_first + 1) % one->expiry_capacity;
+            one->expiry_count--;
+            daemon->expiry_count--;
+            if (forget_branch(daemon, &gtid)) {
+                gtids[count++] = gtid;
+            }
+        }
+    }
+    return count;
+}
+
 static void erase_batch(struct part_daemon *daemon)
 {
-    uint64_t now_us = tpc_clock_wall_us();
-    if (!expired(daemon, now_us)) {
+    struct coordinator *one = daemon->coordinators;
+    while (one != NULL && !expired(one)) {
+        one = one->hh.next;
+    }
+    if (one == NULL) {
         return;
     }
     (void)part_fp(PART_FP_RETENTION_ERASE);
     struct tpc_id *gtids = part_alloc(ERASE_BATCH_MAX * sizeof *gtids);
-    struct tpc_id *copy = part_alloc(ERASE_BATCH_MAX * sizeof *copy);
-    size_t count = 0;
-    while (count < ERASE_BATCH_MAX && expired(daemon, now_us)) {
-        const struct tpc_id gtid = daemon->expiries[daemon->expiry_first].gtid;
-        daemon->expiry_first = (daemon->expiry_first + 1) % daemon->expiry_capacity;
-        daemon->expiry_count--;
-        if (forget_branch(daemon, &gtid)) {
-            gtids[count] = copy[count] = gtid;
-            count++;
-        }
-    }
+    size_t count = take_expired(daemon, gtids);
     daemon->stats.erased += count;
-    daemon->unproved = copy;
+    daemon->unproved = part_alloc(ERASE_BATCH_MAX * sizeof *gtids);
+    memcpy(daemon->unproved, gtids, count * sizeof *gtids);
     daemon->unproved_count = count;
     daemon->unproved_after = daemon->forces_begun + 1;
     if (wal_log_submit_erase(daemon->log, gtids, count) != TPC_OK) {
@@ -159,7 +209,7 @@ void part_retain(struct branch *branch)
     }
     if (branch->logged && !branch->expires) {
         branch->expires = true;
-        add_expiry(daemon, branch);
+        add_expiry(part_coordinator_get(daemon, &branch->coordinator_id), &branch->gtid);
     }
     if (daemon->ended_count > daemon->settings->remembered_max) {
         drop_from_memory(daemon);

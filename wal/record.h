@@ -35,7 +35,8 @@ enum wal_kind {
     WAL_PART_ABORTED = 18,     /* after PREPARED, or a one-phase tombstone (forced) */
     WAL_PART_HEURISTIC = 19,   /* an operator decides: before it is acted on; forced */
     WAL_PART_FORGOTTEN = 20,   /* a heuristic outcome was forgotten by name; forced */
-    WAL_PART_COORDINATOR = 21, /* a coordinator's id, generation, nonce and address; forced */
+    WAL_PART_COORDINATOR = 21, /* a coordinator's id, generation, nonce and address (the gtid is a
+                                  key of its own); forced when the generation is new */
 };
 
 #define WAL_RECORD_GTID_OFFSET 8

@@ -45,7 +45,7 @@ static void write_line(struct scripted *participant, struct api_stream *stream,
 }
 
 static void note(struct scripted *participant, const struct api_message *message,
-                 uint64_t generation)
+                 const struct api_coordinator *coordinator)
 {
     assert_true(participant->seen_count < SCRIPTED_SEEN_MAX);
     participant->seen[participant->seen_count] =
@@ -54,7 +54,8 @@ static void note(struct scripted *participant, const struct api_message *message
                                .began_us = message->began_us,
                                .timeout_ms = message->timeout_ms,
                                .one_phase = message->one_phase,
-                               .generation = generation};
+                               .generation = coordinator->generation,
+                               .forgotten_below = coordinator->forgotten_below};
     participant->seen_count++;
 }
 
@@ -67,7 +68,7 @@ static void carry_out(struct scripted *participant, struct api_request *request,
     size_t first = participant->seen_count;
     assert_true(envelope->count <= 1024);
     for (size_t i = 0; i < envelope->count; i++) {
-        note(participant, &envelope->messages[i], envelope->coordinator.generation);
+        note(participant, &envelope->messages[i], &envelope->coordinator);
         plans[i] = plan_for(participant, envelope->messages[i].op);
         fail |= plans[i].act == SCRIPTED_FAIL;
         hold |= plans[i].act == SCRIPTED_HOLD;

@@ -247,6 +247,8 @@ static void test_decisions__undecided_commit_abort_and_set_back(void **state)
     reply_done(&reply);
     ask(stage, own, 0, id, &reply);
     assert_reply(&reply, "decisions.0.outcome", "commit");
+    assert_reply(&reply, "generation", "1");
+    assert_string_not_equal(reply_get(&reply, "forgotten_below"), "");
     reply_done(&reply);
     ask(stage, own, 0, never, &reply);
     assert_reply(&reply, "decisions.0.outcome", "abort");

@@ -286,8 +286,11 @@ static void test_value_write__as_parameters_are_written(void **state)
 static void test_message_write__reads_back(void **state)
 {
     (void)state;
-    struct api_coordinator coordinator = {
-        .id = id_of(ID_C), .generation = 7, .nonce = id_of(ID_B), .url = "http://[::1]:7400"};
+    struct api_coordinator coordinator = {.id = id_of(ID_C),
+                                          .generation = 7,
+                                          .nonce = id_of(ID_B),
+                                          .forgotten_below = id_of(ID_A),
+                                          .url = "http://[::1]:7400"};
     static const char statements[] = "[{\"sql\":\"S\",\"params\":[1,\"x\"]}]";
     const struct api_message messages[] = {
         {.op = API_OP_PREPARE,
@@ -305,7 +308,8 @@ static void test_message_write__reads_back(void **state)
     api_envelope_end(&out);
     assert_string_equal(out.data,
                         "{\"coordinator\":{\"id\":\"" ID_C "\",\"url\":\"http://[::1]:7400\","
-                        "\"generation\":7,\"nonce\":\"" ID_B "\"},\"messages\":["
+                        "\"generation\":7,\"nonce\":\"" ID_B "\",\"forgotten_below\":\"" ID_A
+                        "\"},\"messages\":["
                         "{\"op\":\"prepare\",\"gtid\":\"" ID_A "\",\"began_us\":1763632800123456,"
                         "\"timeout_ms\":5000,\"isolation\":\"serializable\",\"one_phase\":true,"
                         "\"statements\":[{\"sql\":\"S\",\"params\":[1,\"x\"]}]},"
@@ -313,6 +317,7 @@ static void test_message_write__reads_back(void **state)
     struct api_envelope envelope = accepted(out.data);
     assert_int_equal(envelope.count, 2);
     assert_string_equal(envelope.coordinator.url, coordinator.url);
+    assert_id(&envelope.coordinator.forgotten_below, ID_A);
     assert_true(envelope.messages[0].one_phase);
     assert_int_equal(envelope.messages[0].began_us, 1763632800123456);
     assert_int_equal(envelope.messages[0].statements.items[0].param_count, 2);

@@ -9,6 +9,7 @@ static void test_inquiry__through(void **state)
                                   .coordinator = {.id = id_of(ID_B),
                                                   .generation = 7,
                                                   .nonce = id_of(ID_A),
+                                                  .forgotten_below = id_of(ID_A),
                                                   .url = "http://not-sent"},
                                   .count = 2,
                                   .gtids = gtids};
@@ -32,6 +33,19 @@ static void test_inquiry__through(void **state)
     assert_int_equal(api_inquiry_decode(out.data, out.size, 1, &back, &refusal), TPC_EINVAL);
     assert_refusal(&refusal, TPC_EINVAL, "gtids", "must have 0 to 1 elements, has 2", out.data);
     tpc_buf_done(&out);
+}
+
+/* A participant may send back the whole object that it was told. */
+static void test_inquiry__may_repeat_what_the_coordinator_said(void **state)
+{
+    (void)state;
+    static const char body[] = "{\"participant_id\":\"" ID_A "\",\"coordinator\":{\"id\":\"" ID_B
+                               "\",\"url\":\"http://a\",\"generation\":1,\"nonce\":\"" ID_C
+                               "\",\"forgotten_below\":\"" ID_A "\"},\"gtids\":[]}";
+    struct api_inquiry inquiry;
+    assert_int_equal(api_inquiry_decode(body, strlen(body), 9, &inquiry, NULL), TPC_OK);
+    assert_id(&inquiry.coordinator.id, ID_B);
+    api_inquiry_done(&inquiry);
 }
 
 static void test_inquiry__refusals(void **state)
@@ -64,16 +78,23 @@ static void test_decisions__through(void **state)
     struct api_decision items[] = {{id_of(ID_A), API_OUTCOME_COMMIT},
                                    {id_of(ID_B), API_OUTCOME_ABORT},
                                    {id_of(ID_C), API_OUTCOME_UNDECIDED}};
-    struct api_decisions decisions = {.coordinator_id = id_of(ID_C), .count = 3, .items = items};
+    struct api_decisions decisions = {.coordinator_id = id_of(ID_C),
+                                      .generation = 7,
+                                      .forgotten_below = id_of(ID_B),
+                                      .count = 3,
+                                      .items = items};
     struct tpc_buf out = {0};
     api_decisions_write(&out, &decisions);
-    assert_string_equal(out.data, "{\"coordinator_id\":\"" ID_C "\",\"decisions\":["
+    assert_string_equal(out.data, "{\"coordinator_id\":\"" ID_C "\",\"generation\":7,"
+                                  "\"forgotten_below\":\"" ID_B "\",\"decisions\":["
                                   "{\"gtid\":\"" ID_A "\",\"outcome\":\"commit\"},"
                                   "{\"gtid\":\"" ID_B "\",\"outcome\":\"abort\"},"
                                   "{\"gtid\":\"" ID_C "\",\"outcome\":\"undecided\"}]}");
     struct api_decisions back;
     assert_int_equal(api_decisions_decode(out.data, out.size, &back, NULL), TPC_OK);
     assert_id(&back.coordinator_id, ID_C);
+    assert_int_equal(back.generation, 7);
+    assert_id(&back.forgotten_below, ID_B);
     assert_int_equal(back.count, 3);
     for (size_t i = 0; i < 3; i++) {
         assert_int_equal(back.items[i].outcome, items[i].outcome);
@@ -242,6 +263,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_inquiry__through),
+        cmocka_unit_test(test_inquiry__may_repeat_what_the_coordinator_said),
         cmocka_unit_test(test_inquiry__refusals),
         cmocka_unit_test(test_decisions__through),
         cmocka_unit_test(test_decisions__refusals),

@@ -46,7 +46,10 @@ static void on_inquiry(void *arg, struct api_request *request)
         return;
     }
     struct api_decision items[16];
-    struct api_decisions decisions = {.coordinator_id = coordinator.id, .items = items};
+    struct api_decisions decisions = {.coordinator_id = coordinator.id,
+                                      .generation = coordinator.generation,
+                                      .forgotten_below = coordinator.forgotten_below,
+                                      .items = items};
     for (size_t i = 0; i < inquiry.count && i < 16; i++) {
         items[decisions.count++] =
             (struct api_decision){.gtid = inquiry.gtids[i], .outcome = outcome};

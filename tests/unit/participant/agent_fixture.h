@@ -29,7 +29,7 @@ void agent_sql(struct agent *agent, const char *sql);
 /* The coordinator that the agent asks: what it answers from now on, and how often it was asked. */
 void coordinator_decides(enum api_outcome outcome);
 unsigned coordinator_inquiries(void);
-/* Who speaks in the messages; id, generation and nonce may be changed. */
+/* Who speaks in the messages; id, generation, nonce and forgotten_below may be changed. */
 extern struct api_coordinator coordinator;
 
 struct tpc_id gtid_of(uint8_t n);

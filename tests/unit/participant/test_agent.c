@@ -328,6 +328,92 @@ static void await_metric(struct agent *agent, const char *line)
     }
 }
 
+static void start_forgetful(struct agent *agent)
+{
+    setenv("ASSENT_RETENTION", "1s", 1);
+    setenv("ASSENT_RETAINED_MAX", "1", 1);
+    agent_start(agent, NULL);
+    unsetenv("ASSENT_RETENTION");
+    unsetenv("ASSENT_RETAINED_MAX");
+}
+
+static void test_agent__nothing_is_forgotten_before_the_coordinator_has(void **state)
+{
+    struct agent *agent = *state;
+    struct tpc_buf answer;
+    agent_kill(agent);
+    start_forgetful(agent);
+    for (uint8_t gtid = 1; gtid <= 3; gtid++) { /* the time is over, and there are too many */
+        assert_int_equal(agent_prepare(agent, gtid, TAKE_30), API_VOTE_YES);
+        assert_int_equal(agent_commit(agent, gtid), API_STATE_COMMITTED);
+    }
+    await_metric(agent, "\nassent_branches_overdue 3\n");
+    assert_int_equal(agent_request(agent, "GET", "/metrics", NULL, &answer), 200);
+    assert_non_null(strstr(answer.data, "\nassent_branches_erased_total 0\n"));
+    tpc_buf_done(&answer);
+    agent_kill(agent);
+    start_forgetful(agent);
+    assert_int_equal(agent_commit(agent, 1), API_STATE_COMMITTED);
+    coordinator.forgotten_below = gtid_of(3);
+    assert_int_equal(agent_commit(agent, 3), API_STATE_COMMITTED);
+    await_metric(agent, "\nassent_branches_erased_total 2\n");
+    await_metric(agent, "\nassent_branches_logged 1\n");
+    assert_int_equal(agent_commit(agent, 3), API_STATE_COMMITTED);
+}
+
+/* What it is told by an answer to an inquiry counts as well. */
+static void test_agent__asking_tells_how_far_the_coordinator_has_forgotten(void **state)
+{
+    struct agent *agent = *state;
+    agent_kill(agent);
+    start_forgetful(agent);
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    assert_int_equal(agent_commit(agent, 1), API_STATE_COMMITTED);
+    assert_int_equal(agent_prepare(agent, 2, TAKE_30), API_VOTE_YES);
+    coordinator.forgotten_below = gtid_of(2);
+    await_metric(agent, "\nassent_branches_erased_total 1\n");
+}
+
+static void expect_late_prepare_refused(struct agent *agent, uint8_t gtid)
+{
+    struct sent late = {.op = API_OP_PREPARE, .gtid = gtid, .sql = TAKE_30, .one_phase = true};
+    struct api_answer answer;
+    assert_true(agent_send(agent, &late, 1, &answer));
+    assert_int_equal(answer.vote, API_VOTE_NO);
+    api_answer_done(&answer);
+}
+
+/* Its proof is gone, and done once more it would be done twice. */
+static void test_agent__prepare_of_a_forgotten_transaction_is_refused(void **state)
+{
+    struct agent *agent = *state;
+    struct sent once = {.op = API_OP_PREPARE, .gtid = 1, .sql = TAKE_30, .one_phase = true};
+    struct api_answer answer;
+    agent_kill(agent);
+    start_forgetful(agent);
+    assert_true(agent_send(agent, &once, 1, &answer));
+    assert_int_equal(answer.vote, API_VOTE_COMMITTED);
+    api_answer_done(&answer);
+    struct tpc_id before = coordinator.forgotten_below;
+    coordinator.forgotten_below = gtid_of(2);
+    assert_int_equal(agent_prepare(agent, 2, TAKE_30), API_VOTE_YES);
+    await_metric(agent, "\nassent_branches_erased_total 1\n");
+    assert_int_equal(agent_commit(agent, 2), API_STATE_COMMITTED);
+    /* Its force makes the erasure durable, and the proof goes with the next commit. */
+    assert_int_equal(agent_prepare(agent, 3, "UPDATE accounts SET balance = 1 WHERE id = 2"),
+                     API_VOTE_YES);
+    assert_int_equal(agent_commit(agent, 3), API_STATE_COMMITTED);
+    coordinator.forgotten_below = before; /* as it was when the late message left */
+    expect_late_prepare_refused(agent, 1);
+    agent_kill(agent);
+    agent_start(agent, NULL);
+    expect_late_prepare_refused(agent, 1);
+    assert_int_equal(agent_balance(agent, 1), 40);
+    coordinator.generation++; /* which may begin with smaller gtids: its clock was set back */
+    memset(coordinator.nonce.bytes, 8, sizeof(coordinator.nonce.bytes));
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+}
+
 static void test_agent__ended_branches_are_forgotten_after_the_retention_time(void **state)
 {
     struct agent *agent = *state;
@@ -337,9 +423,9 @@ static void test_agent__ended_branches_are_forgotten_after_the_retention_time(vo
     assert_int_equal(agent_commit(agent, 1), API_STATE_COMMITTED);
     assert_true(agent_send(agent, &refused, 1, &answer));
     assert_int_equal(agent_end(agent), 0);
-    setenv("ASSENT_RETENTION", "1s", 1);
-    agent_start(agent, NULL);
-    unsetenv("ASSENT_RETENTION");
+    start_forgetful(agent);
+    coordinator.forgotten_below = gtid_of(3);
+    assert_int_equal(agent_abort(agent, 9), API_STATE_ABORTED);
     await_metric(agent, "\nassent_branches_erased_total 2\n");
     /* The proof goes after the next forced write, which makes the erasure durable, and with the
      * next commit in the database. */
@@ -426,6 +512,9 @@ int main(void)
         TEST(test_agent__stop_waits_for_a_commit_that_is_tried_again),
         TEST(test_agent__lost_vote_is_said_again),
         TEST(test_agent__lookup_asks_the_database),
+        TEST(test_agent__nothing_is_forgotten_before_the_coordinator_has),
+        TEST(test_agent__asking_tells_how_far_the_coordinator_has_forgotten),
+        TEST(test_agent__prepare_of_a_forgotten_transaction_is_refused),
         TEST(test_agent__ended_branches_are_forgotten_after_the_retention_time),
         TEST(test_agent__abort_is_remembered_as_long_as_its_records),
         TEST(test_agent__metrics_and_health),

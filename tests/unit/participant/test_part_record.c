@@ -87,8 +87,13 @@ static void test_part_record__coordinator_comes_back(void **state)
 {
     (void)state;
     struct tpc_buf buf = {0};
-    struct part_coordinator_record record = {
-        .id = id_of(3), .generation = 7, .nonce = id_of(4), .url = "http://h:1", .url_size = 10};
+    struct part_coordinator_record record = {.key = id_of(5),
+                                             .id = id_of(3),
+                                             .generation = 7,
+                                             .nonce = id_of(4),
+                                             .forgotten_below = id_of(6),
+                                             .url = "http://h:1",
+                                             .url_size = 10};
     struct wal_record log_record;
     struct part_coordinator_record read;
     struct part_record branch;
@@ -98,6 +103,8 @@ static void test_part_record__coordinator_comes_back(void **state)
     assert_true(tpc_id_equal(&read.id, &record.id));
     assert_true(tpc_id_equal(&read.nonce, &record.nonce));
     assert_int_equal(read.generation, 7);
+    assert_true(tpc_id_equal(&read.key, &record.key));
+    assert_true(tpc_id_equal(&read.forgotten_below, &record.forgotten_below));
     assert_text(read.url, read.url_size, "http://h:1");
     assert_int_equal(part_record_read(&log_record, &branch, NULL), TPC_ECORRUPT);
     tpc_buf_done(&buf);
