@@ -434,6 +434,21 @@ static void crash(const struct model_config *config, struct world *world,
     world->crashes = (uint8_t)(world->crashes + (config->crashes_max != 0));
 }
 
+bool model_forgotten(const struct model_config *config, const struct world *world, unsigned txn)
+{
+    struct wlog log = wlog_of_coord(config, (struct world *)(uintptr_t)world);
+    const struct ctxn *state = &world->txns[txn];
+    bool begun = wlog_has(&log, REC_COMMIT, txn, false) || wlog_has(&log, REC_PENDING, txn, false);
+    bool ended = wlog_has(&log, REC_END, txn, config->env_mutant != MUTANT_FORGOTTEN_EARLY);
+    for (unsigned i = 0; i < config->parts; i++) {
+        if ((world->sides[i].seats[txn].c_flags & C_HAZARD) != 0) {
+            return false;
+        }
+    }
+    return !world->down && (state->past & PAST_SUBMITTED) != 0 &&
+           (state->flags & (T_KNOWN | T_ENDED)) != T_KNOWN && (!begun || ended);
+}
+
 /* A force that failed: the machine must say halt, and nothing else. */
 static void fail_force(const struct model_config *config, struct world *world)
 {

@@ -169,24 +169,20 @@ static void add_operator(const struct world *world, unsigned part, unsigned txn,
     }
 }
 
-/* All that is asked of any clock: a participant's retention time does not run out while the
- * coordinator still wants to hear of the outcome, and when it has run out no message is under way
- * any more that was sent before it began. */
+/* Nothing is asked of any clock. */
 static bool may_expire(const struct model_config *config, const struct world *world, unsigned part,
                        unsigned txn)
 {
-    struct wlog log = wlog_of_coord(config, (struct world *)(uintptr_t)world);
     const struct side *side = &world->sides[part];
     for (unsigned t = 0; t < config->txns; t++) {
         if ((side->seats[t].job & JOB_UNPROVED) != 0) {
             return false; /* one batch at a time */
         }
     }
-    bool begun = wlog_has(&log, REC_COMMIT, txn, false) || wlog_has(&log, REC_PENDING, txn, false);
-    bool unfinished = (world->txns[txn].flags & (T_KNOWN | T_ENDED)) == T_KNOWN;
-    bool lives = (side->seats[txn].p_flags & (P_KNOWN | P_ENDED)) == P_KNOWN;
-    return (side->seats[txn].p_flags & P_EXPIRES) != 0 && !unfinished && !lives &&
-           (!begun || wlog_has(&log, REC_END, txn, true));
+    const struct seat *seat = &side->seats[txn];
+    bool lives = (seat->p_flags & (P_KNOWN | P_ENDED)) == P_KNOWN;
+    bool over = (seat->job & JOB_OVER) != 0 || config->env_mutant == MUTANT_ERASED_EARLY;
+    return (seat->p_flags & P_EXPIRES) != 0 && over && !lives;
 }
 
 static void add_retention(const struct model_config *config, const struct world *world,
@@ -199,6 +195,9 @@ static void add_retention(const struct model_config *config, const struct world 
     if ((seat->p_flags & P_ENDED) != 0 &&
         !(branch.state == PART_ABORTED && (seat->p_flags & P_EXPIRES) != 0)) {
         add(out, MOVE(DROP, .part = p, .txn = t));
+    }
+    if ((seat->job & JOB_OVER) == 0 && model_forgotten(config, world, txn)) {
+        add(out, MOVE(LEARN, .part = p, .txn = t));
     }
     if (may_expire(config, world, part, txn)) {
         add(out, MOVE(PART_ERASE, .part = p, .txn = t));

@@ -1,5 +1,5 @@
 /* A participant's driver and its database, as far as they bear on what may happen. */
-#include "tests/model/wlog.h"
+#include "tests/model/part_side.h"
 
 #include "base/tpc_assert.h"
 #include "participant/part_record.h"
@@ -28,7 +28,7 @@ void model_part_unpack(const struct seat *seat, bool one_phase, struct part_bran
     };
 }
 
-static void pack(struct seat *seat, const struct part_branch *branch)
+void model_part_pack(struct seat *seat, const struct part_branch *branch)
 {
     seat->state = branch->state;
     seat->outcomes =
@@ -51,17 +51,8 @@ static void pack(struct seat *seat, const struct part_branch *branch)
 
 /* ---- A branch at its place ---- */
 
-struct place {
-    const struct model_config *config;
-    struct world *world;
-    unsigned part, txn;
-    struct side *side;
-    struct seat *seat;
-    struct wlog log;
-};
-
-static struct place place_of(const struct model_config *config, struct world *world, unsigned part,
-                             unsigned txn)
+struct place model_place_of(const struct model_config *config, struct world *world, unsigned part,
+                            unsigned txn)
 {
     struct side *side = &world->sides[part];
     return (struct place){.config = config,
@@ -75,14 +66,14 @@ static struct place place_of(const struct model_config *config, struct world *wo
 
 /* branch.c, part_branch_free. The ring of those to be erased, and what is to be done about the
  * proof, are not the branch's. */
-static void free_branch(struct seat *seat)
+void model_place_free(struct seat *seat)
 {
     if ((seat->p_flags & (P_VOTES | P_ACKS)) != 0) {
         model_blame("a branch is dropped while messages wait for its answer");
     }
     seat->state = seat->outcomes = seat->bits = 0;
     seat->p_flags &= P_EXPIRES;
-    seat->job &= JOB_UNPROVED | JOB_FORGETTING;
+    seat->job &= JOB_UNPROVED | JOB_FORGETTING | JOB_OVER;
 }
 
 /* ---- Effects ---- */
@@ -273,7 +264,7 @@ static bool event(struct place *p, struct part_event ev)
     if (part_step(&branch, &ev, &effects) != TPC_OK) {
         return false;
     }
-    pack(p->seat, &branch);
+    model_part_pack(p->seat, &branch);
     log_move(p, from, ev.type);
     bool has_ended = false;
     for (unsigned i = 0; i < effects.count; i++) {
@@ -281,7 +272,7 @@ static bool event(struct place *p, struct part_event ev)
         has_ended |= effects.items[i] == PART_FX_ENDED;
     }
     if (p->seat->state == PART_NONE) {
-        free_branch(p->seat);
+        model_place_free(p->seat);
     } else if (has_ended) {
         retain(p);
     } else if (p->seat->state == PART_TOMBSTONING || p->seat->state == PART_PROVING) {
@@ -290,7 +281,7 @@ static bool event(struct place *p, struct part_event ev)
     return true;
 }
 
-static void event_sure(struct place *p, enum part_event_type type)
+void model_place_event_sure(struct place *p, enum part_event_type type)
 {
     if (!event(p, (struct part_event){.type = type})) {
         model_blame("%s cannot happen to a branch that is %s", part_event_name(type),
@@ -317,6 +308,11 @@ static void deliver(struct place *p, unsigned said)
     uint8_t waits = said == SAID_PREPARE ? P_VOTES : P_ACKS;
     uint8_t before = p->seat->p_flags;
     p->seat->p_flags |= P_KNOWN | waits;
+    if (said == SAID_PREPARE && (before & P_KNOWN) == 0 && (p->seat->job & JOB_OVER) != 0) {
+        say(p, P_VOTES, SAID_NO); /* messages.c, refuse_over */
+        p->seat->p_flags = before;
+        return;
+    }
     if (!event(p, (struct part_event){.type = type, .one_phase = p->config->one_phase})) {
         /* The answer is "not allowed in this state", which is as good as none. */
         p->seat->p_flags = before | P_KNOWN;
@@ -351,7 +347,7 @@ static void ask(struct place *p)
 /* ---- The database ---- */
 
 /* The work becomes visible, once, with its proof in the same file. */
-static void take_effect(struct place *p)
+void model_place_take_effect(struct place *p)
 {
     struct part_branch branch;
     const struct ctxn *txn = &p->world->txns[p->txn];
@@ -371,7 +367,7 @@ static void take_effect(struct place *p)
     }
 }
 
-static void redo(struct place *p)
+void model_place_redo(struct place *p)
 {
     for (unsigned i = 0; i < 2; i++) {
         if ((p->seat->from_part[i] & SAID_YES) != 0) {
@@ -391,7 +387,7 @@ static struct part_event prepare_done(struct place *p, enum model_job_end end)
     }
     switch (end) {
     case JOB_READY:
-        redo(p);
+        model_place_redo(p);
         p->seat->job |= JOB_HELD;
         return (struct part_event){.type = PART_EV_DB_READY};
     case JOB_READ_ONLY:
@@ -400,7 +396,7 @@ static struct part_event prepare_done(struct place *p, enum model_job_end end)
         if ((p->seat->db & DB_MARKER) != 0) {
             return (struct part_event){.type = PART_EV_DB_PROOF};
         }
-        take_effect(p);
+        model_place_take_effect(p);
         return (struct part_event){.type = PART_EV_DB_COMMITTED};
     case JOB_REFUSED:
     case JOB_RETRY:
@@ -423,7 +419,7 @@ static struct part_event commit_done(struct place *p, enum model_job_end end)
         return (struct part_event){.type = PART_EV_DB_CONFLICT};
     }
     if (!marked) {
-        take_effect(p);
+        model_place_take_effect(p);
     }
     return (struct part_event){.type = PART_EV_DB_COMMITTED};
 }
@@ -451,165 +447,7 @@ static void job_done(struct place *p, enum model_job_end end)
     }
 }
 
-/* ---- The log ---- */
-
-/* retention.c, part_retention_forced: proofs may go once the erasure is durable. */
-static void release_proofs(const struct model_config *config, struct world *world, unsigned part)
-{
-    struct wlog log = wlog_of_part(world, part);
-    for (unsigned t = 0; t < config->txns; t++) {
-        struct seat *seat = &world->sides[part].seats[t];
-        if ((seat->job & JOB_UNPROVED) != 0 &&
-            (config->env_mutant == MUTANT_FORCED_ALONE || !wlog_has(&log, REC_ERASE, t, false))) {
-            seat->job ^= JOB_UNPROVED | JOB_FORGETTING;
-        }
-    }
-}
-
-static void forced(const struct model_config *config, struct world *world, unsigned part)
-{
-    struct wlog log = wlog_of_part(world, part);
-    unsigned at = (unsigned)wlog_waiting(&log);
-    unsigned kind = log.records[at] & REC_KIND;
-    unsigned t = (log.records[at] & REC_TXN) / REC_TXN;
-    bool prepared = config->env_mutant == MUTANT_PREPARED_NOT_FORCED && kind == REC_PREPARED;
-    bool heuristic = config->env_mutant == MUTANT_HEURISTIC_NOT_FORCED &&
-                     (kind == REC_HEUR_COMMIT || kind == REC_HEUR_ABORT);
-    if (prepared || heuristic) {
-        log.records[at] &= (uint8_t)~REC_FORCED;
-    } else {
-        wlog_forced(&log, at, config->env_mutant == MUTANT_FORCED_ALONE);
-    }
-    release_proofs(config, world, part);
-    struct place p = place_of(config, world, part, t);
-    event_sure(&p, PART_EV_FORCED);
-}
-
-static void erase(struct place *p)
-{
-    wlog_append(&p->log, REC_ERASE | p->txn * REC_TXN);
-    p->seat->p_flags &= (uint8_t)~P_EXPIRES;
-    p->seat->job |=
-        p->config->env_mutant == MUTANT_PROOF_FORGOTTEN_EARLY ? JOB_FORGETTING : JOB_UNPROVED;
-    if ((p->seat->p_flags & P_ENDED) != 0) {
-        free_branch(p->seat);
-    }
-    p->seat->to_part = 0; /* moves.c, may_expire */
-}
-
-/* ---- The end, and the next beginning ---- */
-
-static void forget_all(const struct model_config *config, struct world *world, unsigned part)
-{
-    for (unsigned t = 0; t < config->txns; t++) {
-        struct seat *seat = &world->sides[part].seats[t];
-        seat->state = seat->outcomes = seat->bits = seat->p_flags = seat->job = 0;
-    }
-}
-
-static void fail_force(struct place *p)
-{
-    struct part_branch branch;
-    struct part_effects effects = {0};
-    unsigned t = (p->log.records[wlog_waiting(&p->log)] & REC_TXN) / REC_TXN;
-    model_part_unpack(&p->side->seats[t], p->config->one_phase, &branch);
-    enum tpc_rc rc =
-        part_step(&branch, &(struct part_event){.type = PART_EV_FORCE_FAILED}, &effects);
-    if (rc != TPC_OK || effects.count != 1 || effects.items[0] != PART_FX_HALT) {
-        model_blame("a failed force does not halt the participant at once");
-    }
-}
-
-static void crash(const struct model_config *config, struct world *world,
-                  const struct model_move *move)
-{
-    struct place p = place_of(config, world, move->part, 0);
-    if ((move->arg2 & 1) != 0) {
-        fail_force(&p);
-    }
-    for (unsigned t = 0; t < config->txns; t++) {
-        struct place at = place_of(config, world, move->part, t);
-        if ((move->arg2 & (2u << t)) != 0) {
-            take_effect(&at); /* and nobody was told */
-        }
-    }
-    wlog_crash(&p.log, move->arg);
-    forget_all(config, world, move->part);
-    p.side->flags |= SIDE_DOWN;
-    world->crashes = (uint8_t)(world->crashes + (config->crashes_max != 0));
-}
-
-static void lose_log(const struct model_config *config, struct world *world, unsigned part)
-{
-    struct side *side = &world->sides[part];
-    memset(side->log, 0, sizeof side->log);
-    side->log_count = side->log_durable = 0;
-    side->flags |= SIDE_SECOND_LOG;
-    for (unsigned t = 0; t < config->txns; t++) {
-        struct place p = place_of(config, world, part, t);
-        world->txns[t].past |= PAST_LOST_LOG;
-        if ((p.seat->db & DB_APPLIED) == 0) {
-            redo(&p); /* what was voted on is gone */
-        }
-    }
-}
-
-/* recovery.c, visit. */
-static void fold(const struct model_config *config, struct world *world, unsigned part, unsigned at)
-{
-    static const enum wal_kind kinds[] = {
-        [REC_PREPARED] = WAL_PART_PREPARED,    [REC_COMMITTED] = WAL_PART_COMMITTED,
-        [REC_ABORTED] = WAL_PART_ABORTED,      [REC_HEUR_COMMIT] = WAL_PART_HEURISTIC,
-        [REC_HEUR_ABORT] = WAL_PART_HEURISTIC, [REC_FORGOTTEN] = WAL_PART_FORGOTTEN,
-    };
-    unsigned record = world->sides[part].log[at], kind = record & REC_KIND;
-    struct place p = place_of(config, world, part, (record & REC_TXN) / REC_TXN);
-    struct part_record body = {
-        .gtid = {{0xf0, (uint8_t)p.txn}},
-        .heuristic = kind == REC_HEUR_COMMIT  ? PART_COMMIT
-                     : kind == REC_HEUR_ABORT ? PART_ABORT
-                                              : PART_NO_OUTCOME,
-    };
-    struct part_branch branch;
-    struct tpc_err err = {0};
-    model_part_unpack(p.seat, config->one_phase, &branch);
-    if (part_recover_fold(&branch, kinds[kind], &body, &err) != TPC_OK) {
-        model_blame("a participant's recovery refuses its log: %s", err.text);
-        return;
-    }
-    p.seat->p_flags |= P_KNOWN | P_LOGGED;
-    pack(p.seat, &branch);
-}
-
-/* recovery.c: compare and resume. */
-static void start(const struct model_config *config, struct world *world, unsigned part)
-{
-    bool proven[TXNS_MAX] = {false};
-    world->sides[part].flags &= (uint8_t)~SIDE_DOWN;
-    for (unsigned at = 0; at < world->sides[part].log_count && model_wrong() == NULL; at++) {
-        fold(config, world, part, at);
-    }
-    for (unsigned t = 0; t < config->txns; t++) {
-        struct seat *seat = &world->sides[part].seats[t];
-        if (config->env_mutant != MUTANT_NOT_RESTORED &&
-            (seat->state == PART_PREPARED || seat->state == PART_HEUR_COMMITTING)) {
-            proven[t] = (seat->db & DB_MARKER) != 0 && config->env_mutant != MUTANT_MARKER_IGNORED;
-            seat->job |= proven[t] ? 0 : JOB_HELD;
-        }
-    }
-    for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
-        struct place p = place_of(config, world, part, t);
-        if (proven[t]) {
-            event_sure(&p, PART_EV_DB_PROOF);
-        }
-    }
-    for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
-        struct place p = place_of(config, world, part, t);
-        if ((p.seat->p_flags & (P_KNOWN | P_ENDED)) == P_KNOWN) {
-            event_sure(&p, PART_EV_RESTARTED);
-        }
-    }
-}
+/* ---- Moves ---- */
 
 static void by_hand(struct place *p, enum part_event_type type)
 {
@@ -623,7 +461,7 @@ static void by_hand(struct place *p, enum part_event_type type)
 void model_part_apply(const struct model_config *config, struct world *world,
                       const struct model_move *move)
 {
-    struct place p = place_of(config, world, move->part, move->txn);
+    struct place p = model_place_of(config, world, move->part, move->txn);
     switch (move->type) {
     case MOVE_DELIVER:
         deliver(&p, move->arg);
@@ -632,11 +470,11 @@ void model_part_apply(const struct model_config *config, struct world *world,
         job_done(&p, (enum model_job_end)move->arg);
         break;
     case MOVE_PART_FORCED:
-        forced(config, world, move->part);
+        model_part_forced(config, world, move->part);
         break;
     case MOVE_PART_TIMER:
         p.seat->p_flags &= (uint8_t)~P_TIMER;
-        event_sure(&p, PART_EV_TIMER);
+        model_place_event_sure(&p, PART_EV_TIMER);
         break;
     case MOVE_ASK:
         ask(&p);
@@ -648,26 +486,29 @@ void model_part_apply(const struct model_config *config, struct world *world,
         by_hand(&p, (enum part_event_type)move->arg);
         break;
     case MOVE_DROP:
-        free_branch(p.seat);
+        model_place_free(p.seat);
+        break;
+    case MOVE_LEARN:
+        p.seat->job |= JOB_OVER;
         break;
     case MOVE_PART_ERASE:
-        erase(&p);
+        model_part_erase(&p);
         break;
     case MOVE_UNMARK:
         p.seat->db &= (uint8_t)~DB_MARKER;
         p.seat->job &= (uint8_t)~JOB_FORGETTING;
         break;
     case MOVE_PART_CRASH:
-        crash(config, world, move);
+        model_part_crash(config, world, move);
         if ((move->arg2 & MODEL_LOSES_LOG) != 0) {
-            lose_log(config, world, move->part);
+            model_part_lose_log(config, world, move->part);
         }
         if (!config->downtime) {
-            start(config, world, move->part); /* as at the coordinator */
+            model_part_start(config, world, move->part); /* as at the coordinator */
         }
         break;
     case MOVE_PART_START:
-        start(config, world, move->part);
+        model_part_start(config, world, move->part);
         break;
     default:
         TPC_ASSERT(false);

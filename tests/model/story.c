@@ -151,6 +151,9 @@ static void tell_part_move(const struct model_move *move, FILE *out)
     case MOVE_DROP:
         fprintf(out, "%c drops T%u from memory\n", part, txn);
         break;
+    case MOVE_LEARN:
+        fprintf(out, "%c hears that the coordinator has forgotten T%u\n", part, txn);
+        break;
     case MOVE_PART_ERASE:
         fprintf(out, "retention of T%u is over at %c\n", txn, part);
         break;

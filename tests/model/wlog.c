@@ -49,7 +49,7 @@ static void cut(const struct wlog *log, unsigned at)
     (*log->count)--;
 }
 
-/* A durable erasure and what it erases are gone. */
+/* A durable erasure and what it erases are gone: all but that the transaction is over. */
 static void settle(const struct wlog *log)
 {
     for (unsigned at = 0; at < *log->durable; at++) {
@@ -59,7 +59,8 @@ static void settle(const struct wlog *log)
         }
         cut(log, at);
         for (unsigned i = at; i-- > 0;) {
-            if ((log->records[i] & REC_TXN) == (record & REC_TXN)) {
+            if ((log->records[i] & REC_TXN) == (record & REC_TXN) &&
+                (log->records[i] & REC_KIND) != REC_OVER) {
                 cut(log, i);
             }
         }

@@ -3,8 +3,8 @@
  *
  * The shipped state machines and recovery folds are linked in; this is what stands around them.
  * What the two drivers do is told again here, plainly: coord_side.c follows coordinator/driver.c,
- * link.c and recovery.c; part_side.c follows participant/driver.c, effects.c, messages.c,
- * recovery.c, retention.c and the SQLite resource.
+ * link.c, watermark.c and recovery.c; part_side.c follows participant/driver.c, effects.c,
+ * messages.c, recovery.c, retention.c and the SQLite resource.
  *
  * The network is the set of all that was ever said: whoever is up may hear anything in it at any
  * time, any number of times, or never. So every message may be lost, repeated, late or overtaken. A
@@ -72,6 +72,9 @@ struct model_config {
     X(SERVED_TOO_EARLY)      /* a participant answers before its recovery is complete */           \
     X(ASKED_TOO_EARLY)       /* the coordinator answers inquiries before it */                     \
     X(NOT_RESTORED)          /* recovery leaves out the database's part */                         \
+    X(FORGOTTEN_EARLY)       /* the coordinator says "forgotten" of an end that is not durable */  \
+    X(ERASED_EARLY)          /* a participant goes by its own clock, and erases before it */       \
+    X(OVER_NOT_LOGGED)       /* it does not record that T is over before it erases */              \
     X(RETRY_NOT_ARMED)       /* an outcome that was lost is not told again */                      \
     X(ASK_TIMER_NOT_ARMED)   /* who is in doubt asks once only */
 
@@ -133,6 +136,7 @@ enum {
     JOB_HELD = 16,       /* the branch is prepared in the resource's memory and has its locks */
     JOB_UNPROVED = 32,   /* its proof goes when the erasure of its records is durable */
     JOB_FORGETTING = 64, /* its proof is to go */
+    JOB_OVER = 128,      /* not the database's: it knows that the coordinator has forgotten T */
 };
 
 /* struct seat.bits, and with it seat.outcomes: struct part_branch */
@@ -230,6 +234,7 @@ enum {
     REC_HEUR_ABORT,
     REC_FORGOTTEN,
     REC_ERASE,
+    REC_OVER, /* that the coordinator has forgotten T: stays when the rest is erased */
     REC_KIND = 15,
     REC_TXN = 16,
     REC_OUTCOME = 32,
@@ -260,6 +265,7 @@ enum {
     X(ASK_LOST)                                                                                    \
     X(OPERATOR) /* arg: enum part_event_type */                                                    \
     X(DROP)     /* out of memory */                                                                \
+    X(LEARN)    /* that the coordinator has forgotten T */                                         \
     X(PART_ERASE)                                                                                  \
     X(UNMARK)                                                                                      \
     X(PART_CRASH) /* as COORD_CRASH; bit 1+t: the job of t took effect; MODEL_LOSES_LOG */         \
@@ -356,6 +362,8 @@ void model_coord_apply(const struct model_config *config, struct world *world,
 enum coord_outcome model_inquiry(const struct model_config *config, const struct world *world,
                                  unsigned txn, unsigned part);
 enum coord_outcome model_outcome(const struct world *world, unsigned txn);
+/* watermark.c: it will neither tell nor ask anything about it any more, also after a crash. */
+bool model_forgotten(const struct model_config *config, const struct world *world, unsigned txn);
 
 /* part_side.c */
 void model_part_apply(const struct model_config *config, struct world *world,
