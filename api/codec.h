@@ -114,7 +114,8 @@ struct api_message {
     enum api_op op;
     bool gtid_valid;
     struct tpc_id gtid;
-    char gtid_text[64]; /* as sent, cut, for the answer to an invalid one */
+    char gtid_text[64];           /* as sent, cut, for the answer to an invalid one */
+    struct tpc_id participant_id; /* the log that it is for; zero: whichever there is */
     /* prepare and execute only */
     uint64_t executed;   /* how many executes of this branch came before; with a prepare, more than
                             none: of an interactive branch, whose work is done */
@@ -157,6 +158,7 @@ enum api_answer_error {
     API_ERROR_WRONG_COORDINATOR,
     API_ERROR_LOG_SET_BACK,
     API_ERROR_INVALID_GTID,
+    API_ERROR_WRONG_PARTICIPANT, /* the message names another log, of which there is no proof */
     API_ERROR_PROTOCOL, /* not allowed in this state, e.g. commit of a branch that did not vote */
 };
 

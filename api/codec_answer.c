@@ -20,6 +20,7 @@ static const char *const error_names[] = {[API_ERROR_NONE] = NULL,
                                           [API_ERROR_WRONG_COORDINATOR] = "wrong_coordinator",
                                           [API_ERROR_LOG_SET_BACK] = "log_set_back",
                                           [API_ERROR_INVALID_GTID] = "invalid_gtid",
+                                          [API_ERROR_WRONG_PARTICIPANT] = "wrong_participant",
                                           [API_ERROR_PROTOCOL] = "protocol"};
 
 static const struct {

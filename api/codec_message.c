@@ -91,9 +91,21 @@ void api_coordinator_write(struct tpc_buf *out, const struct api_coordinator *co
 
 /* ---- Reading ---- */
 
-enum { OP, GTID, BEGAN_US, TIMEOUT_MS, ONE_PHASE, ISOLATION, EXECUTED, STATEMENTS, MEMBER_COUNT };
-static const char *const member_names[MEMBER_COUNT] = {
-    "op", "gtid", "began_us", "timeout_ms", "one_phase", "isolation", "executed", "statements"};
+enum {
+    OP,
+    GTID,
+    PARTICIPANT_ID,
+    BEGAN_US,
+    TIMEOUT_MS,
+    ONE_PHASE,
+    ISOLATION,
+    EXECUTED,
+    STATEMENTS,
+    MEMBER_COUNT
+};
+static const char *const member_names[MEMBER_COUNT] = {"op",        "gtid",       "participant_id",
+                                                       "began_us",  "timeout_ms", "one_phase",
+                                                       "isolation", "executed",   "statements"};
 
 /* A gtid that is none is answered on its own line; the other messages are carried out. */
 static enum tpc_rc read_gtid(const struct api_json *value, const struct api_at *at,
@@ -196,6 +208,10 @@ static enum tpc_rc read_message(const struct api_json *value, const struct api_a
     message->op = (enum api_op)op;
     if (!rc) {
         rc = read_gtid(member[GTID], API_AT(at, member_names[GTID]), message, reterr);
+    }
+    if (!rc && member[PARTICIPANT_ID]) {
+        rc = api_id_read(member[PARTICIPANT_ID], API_AT(at, member_names[PARTICIPANT_ID]),
+                         &message->participant_id, reterr);
     }
     if (!rc && member[ONE_PHASE]) {
         rc = api_bool_read(member[ONE_PHASE], API_AT(at, member_names[ONE_PHASE]),
@@ -300,6 +316,10 @@ void api_message_write(struct tpc_buf *out, const struct api_message *message,
     api_jw_str(out, api_op_names[message->op]);
     api_jw_key(out, member_names[GTID]);
     api_jw_id(out, &message->gtid);
+    if (!tpc_id_is_zero(&message->participant_id)) {
+        api_jw_key(out, member_names[PARTICIPANT_ID]);
+        api_jw_id(out, &message->participant_id);
+    }
     if (message->op == API_OP_PREPARE || message->op == API_OP_EXECUTE) {
         api_jw_key(out, member_names[BEGAN_US]);
         api_jw_u64(out, message->began_us);

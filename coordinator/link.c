@@ -178,6 +178,7 @@ static void on_answer_error(struct coord_xact *xact, const struct sent *sent,
         [API_ERROR_WRONG_COORDINATOR] = "the branch belongs to another coordinator",
         [API_ERROR_LOG_SET_BACK] = "log set back",
         [API_ERROR_INVALID_GTID] = "the participant refused the gtid",
+        [API_ERROR_WRONG_PARTICIPANT] = "another log of the participant answers than was asked",
         [API_ERROR_PROTOCOL] = "the participant does not allow this in the branch's state",
     };
     if (sent->op == API_OP_PREPARE) {
@@ -186,7 +187,8 @@ static void on_answer_error(struct coord_xact *xact, const struct sent *sent,
     } else if (sent->op == API_OP_EXECUTE) {
         coord_xact_set_cause(xact, sent->branch, API_CAUSE_PARTICIPANT_ERROR, words[answer->error]);
         coord_event_from(xact, COORD_EV_LOST, sent->branch, NULL);
-    } else if (answer->error == API_ERROR_WRONG_COORDINATOR) {
+    } else if (answer->error == API_ERROR_WRONG_COORDINATOR ||
+               (answer->error == API_ERROR_WRONG_PARTICIPANT && sent->op == API_OP_COMMIT)) {
         coord_event_from(xact, COORD_EV_ACK_UNKNOWN, sent->branch, &answer->participant_id);
     } else {
         coord_event_from(xact, COORD_EV_LOST, sent->branch, NULL);
@@ -348,11 +350,22 @@ static void on_done(struct api_call *call, enum tpc_rc rc, const struct tpc_err 
 
 /* ---- Sending ---- */
 
+/* Commit is for the log that voted yes: another one holds other work. A one-phase prepare is for
+ * the log that it is sent to first: another one would not know that this one refused it. Whoever
+ * holds something may undo it, so an abort names none. */
+static bool names_log(const struct coord_msg *msg)
+{
+    return msg->op == API_OP_COMMIT || (msg->op == API_OP_PREPARE && msg->one_phase);
+}
+
 static uint64_t write_message(struct tpc_buf *out, const struct coord_msg *msg,
                               struct coord_xact *xact)
 {
     struct api_message message = {
         .op = msg->op, .gtid_valid = true, .gtid = msg->gtid, .one_phase = msg->one_phase};
+    if (names_log(msg)) {
+        message.participant_id = xact->fsm->branches[msg->branch].participant;
+    }
     if (!is_work(msg->op)) {
         api_message_write(out, &message, NULL, 0);
         return DECISION_CALL_MS;

@@ -50,6 +50,7 @@ struct group;
 struct reply {
     struct group *group;
     enum api_op op;
+    bool elsewhere;     /* the message names another log */
     struct reply *next; /* waits for the same branch */
 };
 

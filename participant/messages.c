@@ -124,8 +124,16 @@ static void answer_work_lost(struct part_daemon *daemon, struct reply *reply,
 
 void part_reply_state(struct branch *branch, struct reply *reply, enum api_branch_state state)
 {
-    struct api_answer line = {
-        .gtid_valid = true, .gtid = branch->gtid, .state = state, .cause.statement = -1};
+    struct api_answer line = {.gtid_valid = true, .gtid = branch->gtid, .cause.statement = -1};
+    if (!reply->elsewhere) {
+        line.state = state;
+    } else if (state != API_STATE_COMMITTED) {
+        line.error = API_ERROR_WRONG_PARTICIPANT;
+    } else if (reply->op == API_OP_PREPARE) {
+        line.vote = API_VOTE_COMMITTED;
+    } else {
+        line.state = API_STATE_COMMITTED;
+    }
     answer(reply, &line);
 }
 
@@ -194,16 +202,25 @@ static enum part_event_type event_type(enum api_op op)
     TPC_ASSERT(!"an operation");
 }
 
+static struct reply **waiting_list(struct branch *branch, const struct reply *reply)
+{
+    if (reply->elsewhere) {
+        return &branch->acks;
+    }
+    return reply->op == API_OP_PREPARE   ? &branch->votes
+           : reply->op == API_OP_EXECUTE ? &branch->steps
+                                         : &branch->acks;
+}
+
 /* Hand @message to its branch, on whose list @reply waits already: the answer may come at once. */
 static void step(struct branch *branch, struct reply *reply, const struct api_message *message)
 {
-    struct reply **list = message->op == API_OP_PREPARE   ? &branch->votes
-                          : message->op == API_OP_EXECUTE ? &branch->steps
-                                                          : &branch->acks;
+    struct reply **list = waiting_list(branch, reply);
+    struct part_event event = {.type = reply->elsewhere ? PART_EV_COMMIT : event_type(message->op),
+                               .one_phase = message->one_phase && !reply->elsewhere};
     reply->next = *list;
     *list = reply;
-    enum tpc_rc rc = part_event(branch, (struct part_event){.type = event_type(message->op),
-                                                            .one_phase = message->one_phase});
+    enum tpc_rc rc = part_event(branch, event);
     if (rc != TPC_OK) {
         *list = reply->next;
         tpc_log(TPC_LOG_WARN, "message.refused", tpc_kv_id("gtid", &message->gtid),
@@ -264,6 +281,37 @@ static enum part_failpoint receive_point(enum api_op op)
     return PART_FP_EXECUTE_RECEIVE;
 }
 
+/* A commit changes nothing of such a branch, and says how it ended. */
+static bool only_tells(const struct branch *branch)
+{
+    enum part_state state = branch->fsm.state;
+    return state == PART_COMMITTED || state == PART_ABORTED || state == PART_PROVING ||
+           state == PART_TOMBSTONING;
+}
+
+/* @message is for another log, which is gone. What that one has committed in this database it left
+ * a proof of; more than that cannot be told, and nothing may be done. */
+static void run_elsewhere(struct part_daemon *daemon, struct branch *branch, struct reply *reply,
+                          const struct api_message *message, const struct tpc_id *coordinator_id)
+{
+    if (message->op == API_OP_EXECUTE || (branch != NULL && !only_tells(branch))) {
+        answer_error(reply, message, API_ERROR_WRONG_PARTICIPANT, 0);
+        return;
+    }
+    if (branch == NULL) {
+        branch = part_table_add(daemon, &message->gtid);
+        branch->coordinator_id = *coordinator_id;
+    }
+    reply->elsewhere = true;
+    step(branch, reply, message);
+}
+
+static bool is_elsewhere(const struct part_daemon *daemon, const struct api_message *message)
+{
+    return !tpc_id_is_zero(&message->participant_id) &&
+           !tpc_id_equal(&message->participant_id, &daemon->participant_id);
+}
+
 static void run_message(struct group *group, size_t index)
 {
     struct part_daemon *daemon = group->daemon;
@@ -279,6 +327,10 @@ static void run_message(struct group *group, size_t index)
     struct branch *branch = part_table_find(daemon, &message->gtid);
     if (branch != NULL && !tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
         answer_error(reply, message, API_ERROR_WRONG_COORDINATOR, 0);
+        return;
+    }
+    if (is_elsewhere(daemon, message)) {
+        run_elsewhere(daemon, branch, reply, message, coordinator_id);
         return;
     }
     if (branch == NULL && message->op == API_OP_PREPARE &&

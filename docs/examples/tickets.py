@@ -90,6 +90,8 @@ class Tickets:
         branch = self.branches.get(message["gtid"])
         if branch and branch["coordinator"] != who["id"]:
             return {"error": "wrong_coordinator"}
+        if message.get("participant_id", self.id) != self.id and (not branch or branch["state"] != "committed"):
+            return {"error": "wrong_participant"}  # for a log that was here before
         return getattr(self, message["op"])(who, message, branch)
 
     def prepare(self, who, message, branch):

@@ -131,6 +131,10 @@ class Example(unittest.TestCase):
         other = {"id": str(uuid.uuid4())}
         self.assertEqual(send("commit", one, who=other)["error"], "wrong_coordinator")
         self.assertEqual(send("commit", one, who={"generation": 1})["error"], "log_set_back")
+        lost, five = {"participant_id": str(uuid.uuid4())}, str(uuid.uuid4())
+        self.assertEqual(send("prepare", five, 1, one_phase=True, **lost)["error"], "wrong_participant")
+        self.assertEqual(send("commit", two, **lost)["error"], "wrong_participant")
+        self.assertEqual(send("commit", one, **lost)["state"], "committed")
         self.tickets.process.kill()
         self.tickets.process.wait()
         self.tickets = self.start_tickets()

@@ -291,6 +291,9 @@ class Participant(Document, unittest.TestCase):
         gtid = self.prepare(0)
         self.assertEqual(self.send({"op": "commit", "gtid": gtid})[0]["state"], "committed")
         self.assertEqual(self.send({"op": "commit", "gtid": UNKNOWN})[0]["state"], "unknown")
+        (answer,) = self.send({"op": "commit", "gtid": str(uuid.uuid4()), "participant_id": UNKNOWN},
+                              forgotten_below=UNKNOWN)
+        self.assertEqual(answer["error"], "wrong_participant")
         self.assertEqual(self.send({"op": "abort", "gtid": self.prepare(0)})[0]["state"], "aborted")
         self.assertEqual(self.send({"op": "abort", "gtid": "17"})[0]["error"], "invalid_gtid")
         self.prepare(0, one_phase=True)

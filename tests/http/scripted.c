@@ -54,6 +54,7 @@ static void note(struct scripted *participant, const struct api_message *message
                                .began_us = message->began_us,
                                .timeout_ms = message->timeout_ms,
                                .one_phase = message->one_phase,
+                               .participant_id = message->participant_id,
                                .generation = coordinator->generation,
                                .forgotten_below = coordinator->forgotten_below};
     participant->seen_count++;

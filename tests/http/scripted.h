@@ -32,7 +32,7 @@ struct scripted_seen {
     struct tpc_id gtid;
     uint64_t began_us, timeout_ms, generation;
     bool one_phase;
-    struct tpc_id forgotten_below;
+    struct tpc_id forgotten_below, participant_id;
     enum api_vote told; /* of a prepare: the vote that left */
 };
 

@@ -18,6 +18,7 @@ MEMBERS = {
     "coordinator.url": ["a string"],
     "coordinator.generation": ["a number"],
     "coordinator.nonce": ["a string"],
+    "coordinator.forgotten_below": ["a string"],
     "messages": ["an array"],
     "messages[0]": ["an object"],
     "messages[0].op": ["a string"],
@@ -47,7 +48,7 @@ class Agent(checks.Case):
     def setUp(self):
         super().setUp()
         self.who = {"id": str(uuid.uuid4()), "url": "http://127.0.0.1:9", "generation": 5,
-                    "nonce": str(uuid.uuid4())}
+                    "nonce": str(uuid.uuid4()), "forgotten_below": "00000000-0000-7000-8000-000000000000"}
         self.connection = wire.Connection(self.east)
         self.addCleanup(self.connection.__exit__)
         prepares = self.prepares()

@@ -100,6 +100,62 @@ static void test_hazard__another_log_answers(void **state)
     reply_done(&reply);
 }
 
+static void test_hazard__commit_was_for_a_log_that_is_lost(void **state)
+{
+    struct stage *stage = *state;
+    struct reply reply;
+    stage_start(stage, NULL);
+    struct tpc_id voted = stage->west.id;
+    scripted_plan(&stage->west, API_OP_COMMIT, hold);
+    int fd = stage_begin(stage, "", BOTH(""));
+    scripted_await(&stage->west, API_OP_COMMIT, 1);
+    struct scripted_seen commit = scripted_at(&stage->west, API_OP_COMMIT, 0);
+    assert_memory_equal(&commit.participant_id, &voted, sizeof voted);
+    scripted_new_log(&stage->west);
+    sup_proc_kill(&stage->coord);
+    http_end(fd, &reply);
+    reply_done(&reply);
+    scripted_plan(&stage->west, API_OP_COMMIT,
+                  (struct scripted_plan){.error = API_ERROR_WRONG_PARTICIPANT});
+    stage_restart(stage); /* the log knows whom it was for */
+    char id[TPC_ID_TEXT];
+    stage_await_state(stage, tpc_id_format(&commit.gtid, id), "committed");
+    commit = scripted_at(&stage->west, API_OP_COMMIT, 1);
+    assert_memory_equal(&commit.participant_id, &voted, sizeof voted);
+    stage_get(stage, id, "", &reply);
+    assert_hazard(&reply, "committed", "unknown");
+    reply_done(&reply);
+}
+
+/* It did nothing, and its answer says which log to name the next time. */
+static void test_refusal__one_phase_for_another_log_is_an_abort(void **state)
+{
+    struct stage *stage = *state;
+    struct reply reply;
+    stage_start(stage, NULL);
+    stage_submit(stage, "", ONE(""), &reply);
+    assert_int_equal(reply.status, 201);
+    reply_done(&reply);
+    struct tpc_id old = stage->east.id;
+    scripted_new_log(&stage->east);
+    scripted_once(&stage->east, API_OP_PREPARE,
+                  (struct scripted_plan){.error = API_ERROR_WRONG_PARTICIPANT});
+    stage_submit(stage, "", ONE(""), &reply);
+    assert_int_equal(reply.status, 409);
+    assert_reply(&reply, "cause.code", "participant_error");
+    assert_reply(&reply, "retryable", "true");
+    reply_done(&reply);
+    stage_submit(stage, "", ONE(""), &reply);
+    assert_int_equal(reply.status, 201);
+    reply_done(&reply);
+    struct scripted_seen seen = scripted_at(&stage->east, API_OP_PREPARE, 0);
+    assert_true(tpc_id_is_zero(&seen.participant_id));
+    seen = scripted_at(&stage->east, API_OP_PREPARE, 1);
+    assert_memory_equal(&seen.participant_id, &old, sizeof old);
+    seen = scripted_at(&stage->east, API_OP_PREPARE, 2);
+    assert_memory_equal(&seen.participant_id, &stage->east.id, sizeof old);
+}
+
 static void test_hazard__committed_by_hand_before_the_abort(void **state)
 {
     struct stage *stage = *state;
@@ -431,6 +487,8 @@ int main(void)
         TEST(test_hazard__aborted_by_hand),
         TEST(test_hazard__another_coordinator_has_the_branch),
         TEST(test_hazard__another_log_answers),
+        TEST(test_hazard__commit_was_for_a_log_that_is_lost),
+        TEST(test_refusal__one_phase_for_another_log_is_an_abort),
         TEST(test_hazard__committed_by_hand_before_the_abort),
         TEST(test_forget__clears_a_hazard_for_good),
         TEST(test_forget__waits_for_the_end),

@@ -101,13 +101,26 @@ static void read_record(const struct model_config *config, const struct world *w
 
 /* ---- Effects ---- */
 
+/* link.c, names_log. */
+static uint8_t named(const struct model_config *config, const struct seat *seat, uint8_t message)
+{
+    if (message == SAID_COMMIT_1) {
+        return seat->who == 2 ? SAID_COMMIT_2 : SAID_COMMIT_1;
+    }
+    if (message == SAID_PREPARE && config->one_phase && seat->who != 0) {
+        return seat->who == 2 ? SAID_PREPARE_2 : SAID_PREPARE_1;
+    }
+    return message;
+}
+
 static void send_to(const struct model_config *config, struct world *world, unsigned t,
                     uint64_t branches, uint8_t message)
 {
     for (unsigned i = 0; i < config->parts; i++) {
         if ((branches & TPC_BIT(i)) != 0) {
-            world->sides[i].seats[t].to_part |= message;
-            world->sides[i].seats[t].c_flags |= message != SAID_PREPARE ? C_OUT_DECISION : 0;
+            struct seat *seat = &world->sides[i].seats[t];
+            seat->to_part |= named(config, seat, message);
+            seat->c_flags |= message != SAID_PREPARE ? C_OUT_DECISION : 0;
         }
     }
 }
@@ -172,7 +185,7 @@ static uint64_t carry_out(const struct model_config *config, struct world *world
         if ((txn->past & PAST_DURABLE) == 0) {
             model_blame("commit is sent before its record is durable");
         }
-        send_to(config, world, t, effect->branches, SAID_COMMIT);
+        send_to(config, world, t, effect->branches, SAID_COMMIT_1);
         break;
     case COORD_FX_SEND_ABORT:
         return send_abort(config, world, t, effect->branches);
@@ -355,7 +368,7 @@ static void send(const struct model_config *config, struct world *world,
     seat->c_flags |= C_SENT;
     if (move->type == MOVE_SEND) {
         seat->c_flags |= C_OUT_PREPARE;
-        seat->to_part |= SAID_PREPARE;
+        seat->to_part |= named(config, seat, SAID_PREPARE);
     } else {
         model_coord_event(config, world, move->txn, COORD_EV_UNREACHABLE, move->part, 0);
     }

@@ -65,7 +65,9 @@ static void add_txn(const struct model_config *config, const struct world *world
     const struct ctxn *state = &world->txns[txn];
     uint8_t t = (uint8_t)txn;
     if ((state->past & PAST_SUBMITTED) == 0) {
-        add(out, MOVE(SUBMIT, .txn = t));
+        if (!config->one_phase || !config->lost_logs) { /* docs/protocol.md: one case is open */
+            add(out, MOVE(SUBMIT, .txn = t));
+        }
         if (config->one_phase) {
             add(out, MOVE(SUBMIT, .txn = t, .arg = 1)); /* the participant was heard of before */
         }
@@ -212,7 +214,7 @@ static void add_branch(const struct model_config *config, const struct world *wo
 {
     const struct seat *seat = &world->sides[part].seats[txn];
     uint8_t p = (uint8_t)part, t = (uint8_t)txn;
-    for (unsigned said = SAID_PREPARE; said <= SAID_ABORT; said <<= 1) {
+    for (unsigned said = SAID_PREPARE; said <= SAID_PREPARE_2; said <<= 1) {
         if ((seat->to_part & said) != 0) {
             add(out, MOVE(DELIVER, .part = p, .txn = t, .arg = (uint8_t)said));
         }
@@ -341,9 +343,10 @@ static bool find_message(const struct model_config *config, const struct world *
         if ((seat->p_flags & (prepare ? P_VOTES : P_ACKS)) != 0) {
             continue;
         }
-        unsigned sent = seat->to_part & (prepare ? SAID_PREPARE : SAID_COMMIT | SAID_ABORT);
+        unsigned sent = seat->to_part & (prepare ? SAID_PREPARES : SAID_COMMITS | SAID_ABORT);
+        unsigned commits = sent & SAID_COMMITS;
         *ret_move = MOVE(DELIVER, .part = p, .txn = t,
-                         .arg = (uint8_t)((sent & SAID_COMMIT) != 0 ? SAID_COMMIT : sent));
+                         .arg = (uint8_t)(commits != 0 ? commits & -commits : sent & -sent));
         if (sent == 0 || (!prepare && seat->state == PART_EXECUTING)) {
             *ret_move =
                 MOVE(LOST, .part = p, .txn = t, .arg = prepare ? C_OUT_PREPARE : C_OUT_DECISION);

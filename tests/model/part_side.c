@@ -78,8 +78,20 @@ void model_place_free(struct seat *seat)
 
 /* ---- Effects ---- */
 
+/* messages.c, part_reply_state. Another log than was named: the coordinator takes that for a no, or
+ * for "unknown". */
+static unsigned said_elsewhere(const struct place *p, unsigned what)
+{
+    bool prepare = (p->elsewhere & SAID_PREPARES) != 0;
+    if (what == SAID_COMMITTED) {
+        return prepare ? SAID_DONE : SAID_COMMITTED;
+    }
+    return prepare ? SAID_NO : SAID_UNKNOWN;
+}
+
 static void say(struct place *p, unsigned waits, unsigned what)
 {
+    what = p->elsewhere != 0 ? said_elsewhere(p, what) : what;
     if ((p->seat->p_flags & waits) != 0) {
         p->seat->p_flags &= (uint8_t)~waits;
         p->seat->from_part[model_log_id(p->side) - 1] |= (uint8_t)what;
@@ -300,15 +312,49 @@ bool model_part_allows(const struct world *world, unsigned part, unsigned txn,
 
 /* ---- Messages ---- */
 
+static void job_done(struct place *p, enum model_job_end end);
+
+/* messages.c, run_elsewhere; the database is asked and answers at once. */
+static void deliver_elsewhere(struct place *p, unsigned said)
+{
+    unsigned state = p->seat->state;
+    p->elsewhere = said;
+    if (state == PART_PROVING || state == PART_TOMBSTONING) {
+        return; /* as well later */
+    }
+    if ((p->seat->p_flags & P_KNOWN) != 0 && state != PART_COMMITTED && state != PART_ABORTED) {
+        p->seat->from_part[model_log_id(p->side) - 1] |= (uint8_t)said_elsewhere(p, SAID_UNKNOWN);
+        return;
+    }
+    p->seat->p_flags |= P_KNOWN | P_ACKS;
+    (void)event(p, (struct part_event){.type = PART_EV_COMMIT});
+    if (p->seat->state == PART_PROVING) {
+        job_done(p, JOB_DONE);
+    }
+}
+
+static unsigned named(unsigned said)
+{
+    return (said & (SAID_PREPARE_1 | SAID_COMMIT_1)) != 0   ? 1
+           : (said & (SAID_PREPARE_2 | SAID_COMMIT_2)) != 0 ? 2
+                                                            : 0;
+}
+
 static void deliver(struct place *p, unsigned said)
 {
-    enum part_event_type type = said == SAID_PREPARE  ? PART_EV_PREPARE
-                                : said == SAID_COMMIT ? PART_EV_COMMIT
-                                                      : PART_EV_ABORT;
-    uint8_t waits = said == SAID_PREPARE ? P_VOTES : P_ACKS;
+    bool prepare = (said & SAID_PREPARES) != 0;
+    enum part_event_type type = prepare                      ? PART_EV_PREPARE
+                                : (said & SAID_COMMITS) != 0 ? PART_EV_COMMIT
+                                                             : PART_EV_ABORT;
+    uint8_t waits = prepare ? P_VOTES : P_ACKS;
+    if (named(said) != 0 && named(said) != model_log_id(p->side) &&
+        p->config->env_mutant != MUTANT_NAME_IGNORED) {
+        deliver_elsewhere(p, said);
+        return;
+    }
     uint8_t before = p->seat->p_flags;
     p->seat->p_flags |= P_KNOWN | waits;
-    if (said == SAID_PREPARE && (before & P_KNOWN) == 0 && (p->seat->job & JOB_OVER) != 0) {
+    if (prepare && (before & P_KNOWN) == 0 && (p->seat->job & JOB_OVER) != 0) {
         say(p, P_VOTES, SAID_NO); /* messages.c, refuse_over */
         p->seat->p_flags = before;
         return;

@@ -12,6 +12,7 @@ struct place {
     struct side *side;
     struct seat *seat;
     struct wlog log;
+    unsigned elsewhere; /* the message under way names another log: SAID_*; else 0 */
 };
 
 struct place model_place_of(const struct model_config *config, struct world *world, unsigned part,

@@ -11,6 +11,7 @@
  *   one-phase                          x                    x          x          x          x
  *   one                     x          x                    x          x          x          x
  *   lost-log                                     x                 x          x          x
+ *   one-phase-lost-log                           x                 x          x          x
  *   two                                                                                      x
  *   two-operators           x
  *   two-retention                      x
@@ -22,8 +23,9 @@
  *   three                                                                                    x
  *   two-by-two                                                                               x
  *
- * In none of them: interactive transactions before their prepare (the tables' ACTIVE and WORKING);
- * conflicts over locks, which only ever refuse work. */
+ * In none of them: a one-phase prepare to a participant that loses its log, and of which the
+ * coordinator had heard nothing (docs/protocol.md); interactive transactions before their prepare
+ * (the tables' ACTIVE and WORKING); conflicts over locks, which only ever refuse work. */
 #include "tests/model/runs.h"
 
 #define ALL_WORK (WORK_READY | WORK_READ_ONLY | WORK_REFUSED)
@@ -55,6 +57,15 @@ const struct run model_runs[] = {
                 .txns = 1,
                 .work = ALL_WORK,
                 .fickle = true,
+                .lost_logs = true,
+                .undelivered = true,
+                .loose_answers = true,
+                .downtime = true}},
+    {.config = {.name = "one-phase-lost-log",
+                .parts = 1,
+                .txns = 1,
+                .one_phase = true,
+                .work = ALL_WORK,
                 .lost_logs = true,
                 .undelivered = true,
                 .loose_answers = true,

@@ -55,7 +55,20 @@ static const char *said_name(unsigned said)
 
 static const char *message_name(unsigned said)
 {
-    return said == SAID_PREPARE ? "prepare" : said == SAID_COMMIT ? "commit" : "abort";
+    switch (said) {
+    case SAID_PREPARE:
+        return "prepare";
+    case SAID_PREPARE_1:
+        return "prepare (for its first log)";
+    case SAID_PREPARE_2:
+        return "prepare (for its second log)";
+    case SAID_COMMIT_1:
+        return "commit (for its first log)";
+    case SAID_COMMIT_2:
+        return "commit (for its second log)";
+    default:
+        return "abort";
+    }
 }
 
 static const char *job_end_name(unsigned end)

@@ -75,6 +75,7 @@ struct model_config {
     X(FORGOTTEN_EARLY)       /* the coordinator says "forgotten" of an end that is not durable */  \
     X(ERASED_EARLY)          /* a participant goes by its own clock, and erases before it */       \
     X(OVER_NOT_LOGGED)       /* it does not record that T is over before it erases */              \
+    X(NAME_IGNORED)          /* a participant does what another log was told */                    \
     X(RETRY_NOT_ARMED)       /* an outcome that was lost is not told again */                      \
     X(ASK_TIMER_NOT_ARMED)   /* who is in doubt asks once only */
 
@@ -97,8 +98,17 @@ enum {
     C_HAZARD = 32,
 };
 
-/* struct seat.to_part */
-enum { SAID_PREPARE = 1, SAID_COMMIT = 2, SAID_ABORT = 4 };
+/* struct seat.to_part; the log that is named, 2: after the first was lost */
+enum {
+    SAID_PREPARE = 1,
+    SAID_COMMIT_1 = 2,
+    SAID_ABORT = 4,
+    SAID_COMMIT_2 = 8,
+    SAID_PREPARE_1 = 16,
+    SAID_PREPARE_2 = 32,
+    SAID_PREPARES = SAID_PREPARE | SAID_PREPARE_1 | SAID_PREPARE_2,
+    SAID_COMMITS = SAID_COMMIT_1 | SAID_COMMIT_2,
+};
 
 /* struct seat.from_part: of one log of the participant. OLD: of work that was done again since. */
 enum {

@@ -299,23 +299,25 @@ static void test_message_write__reads_back(void **state)
          .timeout_ms = 5000,
          .one_phase = true,
          .isolation = API_ISOLATION_SERIALIZABLE},
-        {.op = API_OP_COMMIT, .gtid = id_of(ID_B)},
+        {.op = API_OP_COMMIT, .gtid = id_of(ID_B), .participant_id = id_of(ID_C)},
     };
     struct tpc_buf out = {0};
     api_envelope_begin(&out, &coordinator);
     api_message_write(&out, &messages[0], statements, sizeof(statements) - 1);
     api_message_write(&out, &messages[1], NULL, 0);
     api_envelope_end(&out);
-    assert_string_equal(out.data,
-                        "{\"coordinator\":{\"id\":\"" ID_C "\",\"url\":\"http://[::1]:7400\","
-                        "\"generation\":7,\"nonce\":\"" ID_B "\",\"forgotten_below\":\"" ID_A
-                        "\"},\"messages\":["
-                        "{\"op\":\"prepare\",\"gtid\":\"" ID_A "\",\"began_us\":1763632800123456,"
-                        "\"timeout_ms\":5000,\"isolation\":\"serializable\",\"one_phase\":true,"
-                        "\"statements\":[{\"sql\":\"S\",\"params\":[1,\"x\"]}]},"
-                        "{\"op\":\"commit\",\"gtid\":\"" ID_B "\"}]}");
+    assert_string_equal(
+        out.data,
+        "{\"coordinator\":{\"id\":\"" ID_C "\",\"url\":\"http://[::1]:7400\","
+        "\"generation\":7,\"nonce\":\"" ID_B "\",\"forgotten_below\":\"" ID_A "\"},\"messages\":["
+        "{\"op\":\"prepare\",\"gtid\":\"" ID_A "\",\"began_us\":1763632800123456,"
+        "\"timeout_ms\":5000,\"isolation\":\"serializable\",\"one_phase\":true,"
+        "\"statements\":[{\"sql\":\"S\",\"params\":[1,\"x\"]}]},"
+        "{\"op\":\"commit\",\"gtid\":\"" ID_B "\",\"participant_id\":\"" ID_C "\"}]}");
     struct api_envelope envelope = accepted(out.data);
     assert_int_equal(envelope.count, 2);
+    assert_true(tpc_id_is_zero(&envelope.messages[0].participant_id));
+    assert_id(&envelope.messages[1].participant_id, ID_C);
     assert_string_equal(envelope.coordinator.url, coordinator.url);
     assert_id(&envelope.coordinator.forgotten_below, ID_A);
     assert_true(envelope.messages[0].one_phase);

@@ -292,6 +292,9 @@ static void write_message(struct tpc_buf *out, const struct sent *sent)
                                   .began_us = 1763632800000000 + sent->gtid,
                                   .timeout_ms = 5000,
                                   .one_phase = sent->one_phase};
+    if (sent->log != NULL) {
+        message.participant_id = *sent->log;
+    }
     struct tpc_buf statements = {0};
     if (sent->gtid == 0) {
         static const char invalid[] = "{\"op\":\"commit\",\"gtid\":\"nonsense\"}";

@@ -41,6 +41,7 @@ struct sent {
     uint8_t gtid; /* gtid_of; 0: one that is invalid */
     const char *sql;
     bool one_phase;
+    const struct tpc_id *log; /* which is named; NULL: none */
 };
 bool agent_send(struct agent *agent, const struct sent *messages, size_t count,
                 struct api_answer *ret_answers);

@@ -109,6 +109,84 @@ static void test_agent__refusal_in_one_phase_outlives_a_crash(void **state)
     assert_int_equal(agent_balance(agent, 1), 1000);
 }
 
+/* ---- Messages for another log ---- */
+
+/* Its log is lost, and it begins a new one on the same database. Returns what the old one was. */
+static struct tpc_id lose_log(struct agent *agent)
+{
+    char command[96];
+    struct tpc_id old = agent->participant_id;
+    agent_kill(agent);
+    (void)snprintf(command, sizeof(command), "rm -r %s/log", agent->directory);
+    assert_int_equal(system(command), 0);
+    setenv("ASSENT_ADOPT", "true", 1);
+    agent_start(agent, NULL);
+    unsetenv("ASSENT_ADOPT");
+    return old;
+}
+
+static void test_agent__refusal_of_a_log_that_is_lost_stays_one(void **state)
+{
+    struct agent *agent = *state;
+    struct sent prepare = {.op = API_OP_PREPARE, .gtid = 1, .one_phase = true};
+    struct api_answer answer;
+    prepare.sql = "UPDATE accounts SET balance = balance - 200 WHERE id = 1";
+    assert_true(agent_send(agent, &prepare, 1, &answer));
+    assert_int_equal(answer.vote, API_VOTE_NO);
+    api_answer_done(&answer);
+    struct tpc_id lost = lose_log(agent);
+    agent_sql(agent, "UPDATE accounts SET balance = 1000 WHERE id = 1");
+    prepare.log = &lost;
+    assert_true(agent_send(agent, &prepare, 1, &answer));
+    assert_int_equal(answer.error, API_ERROR_WRONG_PARTICIPANT);
+    assert_false(tpc_id_equal(&answer.participant_id, &lost));
+    api_answer_done(&answer);
+    assert_int_equal(agent_balance(agent, 1), 1000);
+}
+
+static void test_agent__commit_of_a_log_that_is_lost_is_told_from_the_proof(void **state)
+{
+    struct agent *agent = *state;
+    struct sent prepare = {.op = API_OP_PREPARE, .gtid = 1, .sql = TAKE_30, .one_phase = true};
+    struct api_answer answer;
+    assert_true(agent_send(agent, &prepare, 1, &answer));
+    assert_int_equal(answer.vote, API_VOTE_COMMITTED);
+    api_answer_done(&answer);
+    struct tpc_id lost = lose_log(agent);
+    prepare.log = &lost;
+    for (int i = 0; i < 2; i++) {
+        assert_true(agent_send(agent, &prepare, 1, &answer));
+        assert_int_equal(answer.vote, API_VOTE_COMMITTED);
+        api_answer_done(&answer);
+    }
+    assert_int_equal(agent_balance(agent, 1), 70);
+}
+
+/* What this log was asked to do once more is not what that one voted on. */
+static void test_agent__commit_is_for_the_log_that_voted(void **state)
+{
+    struct agent *agent = *state;
+    struct api_answer answer;
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    struct tpc_id lost = lose_log(agent);
+    struct sent commit[] = {{.op = API_OP_COMMIT, .gtid = 1, .log = &lost},
+                            {.op = API_OP_COMMIT, .gtid = 2, .log = &lost}};
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    struct api_answer answers[2];
+    assert_true(agent_send(agent, commit, 2, answers));
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(answers[i].error, API_ERROR_WRONG_PARTICIPANT);
+        api_answer_done(&answers[i]);
+    }
+    assert_int_equal(agent_balance(agent, 1), 100);
+    agent_await_state(agent, 1, "prepared");
+    commit[0].log = &agent->participant_id;
+    assert_true(agent_send(agent, commit, 1, &answer));
+    assert_int_equal(answer.state, API_STATE_COMMITTED);
+    api_answer_done(&answer);
+    assert_int_equal(agent_balance(agent, 1), 70);
+}
+
 /* ---- Coordinators ---- */
 
 static void test_agent__another_coordinator_changes_nothing(void **state)
@@ -499,6 +577,9 @@ int main(void)
         TEST(test_agent__refusal_says_why),
         TEST(test_agent__one_group_many_lines),
         TEST(test_agent__refusal_in_one_phase_outlives_a_crash),
+        TEST(test_agent__refusal_of_a_log_that_is_lost_stays_one),
+        TEST(test_agent__commit_of_a_log_that_is_lost_is_told_from_the_proof),
+        TEST(test_agent__commit_is_for_the_log_that_voted),
         TEST(test_agent__another_coordinator_changes_nothing),
         TEST(test_agent__log_that_was_set_back_is_refused),
         TEST(test_agent__in_doubt_asks_after_a_restart),
