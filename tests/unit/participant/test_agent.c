@@ -492,6 +492,32 @@ static void test_agent__prepare_of_a_forgotten_transaction_is_refused(void **sta
     assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
 }
 
+/* Out of memory after a second: what is repeated afterwards is begun anew. */
+static void start_short_of_memory(struct agent *agent)
+{
+    agent_kill(agent);
+    setenv("ASSENT_REMEMBER", "1s", 1);
+    start_forgetful(agent);
+    unsetenv("ASSENT_REMEMBER");
+}
+
+/* In the log a second life would follow upon the end of the first, and no start would take that. */
+static void test_agent__aborted_branch_is_remembered_as_long_as_it_is_in_the_log(void **state)
+{
+    struct agent *agent = *state;
+    start_short_of_memory(agent);
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_YES);
+    assert_int_equal(agent_abort(agent, 1), API_STATE_ABORTED);
+    assert_int_equal(agent_prepare(agent, 2, TAKE_30), API_VOTE_YES);
+    assert_int_equal(agent_commit(agent, 2), API_STATE_COMMITTED);
+    await_metric(agent, "\nassent_branches_remembered 1\n");
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_NO);
+    agent_kill(agent);
+    agent_start(agent, NULL);
+    assert_int_equal(agent_prepare(agent, 1, TAKE_30), API_VOTE_NO);
+    assert_int_equal(agent_balance(agent, 1), 70);
+}
+
 static void test_agent__ended_branches_are_forgotten_after_the_retention_time(void **state)
 {
     struct agent *agent = *state;
@@ -596,6 +622,7 @@ int main(void)
         TEST(test_agent__nothing_is_forgotten_before_the_coordinator_has),
         TEST(test_agent__asking_tells_how_far_the_coordinator_has_forgotten),
         TEST(test_agent__prepare_of_a_forgotten_transaction_is_refused),
+        TEST(test_agent__aborted_branch_is_remembered_as_long_as_it_is_in_the_log),
         TEST(test_agent__ended_branches_are_forgotten_after_the_retention_time),
         TEST(test_agent__abort_is_remembered_as_long_as_its_records),
         TEST(test_agent__metrics_and_health),
