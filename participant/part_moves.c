@@ -570,9 +570,13 @@ enum part_state part_on_log_heuristic(struct part_move *m)
     return commit ? PART_HEUR_COMMITTING : PART_HEUR_ABORTING;
 }
 
-/* Of a branch with an outcome of its own this record says what was decided. */
+/* Of a branch with an outcome of its own this record says what was decided. Nobody is told before
+ * the log has been read, so what says otherwise is not this log. */
 enum part_state part_on_log_told(struct part_move *m)
 {
+    if (m->branch->told == PART_ABORT) {
+        return PART_REFUSED;
+    }
     note_told(m, PART_COMMIT);
     m->branch->told_logged = true;
     return m->branch->state;
