@@ -189,8 +189,11 @@ static void check_move(const struct part_branch *before, const struct part_branc
     if (now->state == PART_NONE) {
         return; /* nothing is known any more */
     }
-    /* What was told stays, and so does an outcome by hand, unless it cannot be carried out. */
-    TPC_ASSERT(before->told == PART_NO_OUTCOME || now->told == before->told);
+    /* What was told stays, unless the database has proof of a commit (an abort of an unknown branch
+     * is also how a coordinator asks about it); and so does an outcome by hand, unless it cannot be
+     * carried out. */
+    TPC_ASSERT(before->told == PART_NO_OUTCOME || now->told == before->told ||
+               (before->state == PART_PROVING && event->type == PART_EV_DB_PROOF));
     TPC_ASSERT(before->heuristic == PART_NO_OUTCOME || now->heuristic == before->heuristic ||
                event->type == PART_EV_DB_CONFLICT || event->type == PART_EV_LOG_HEUR_ABORT);
     TPC_ASSERT(!before->voted_yes || now->voted_yes);
