@@ -32,8 +32,8 @@ class Mutant:
         self.rules, self.by = entry["rules"], entry["by"]
 
     def digest(self):
-        """Changes whenever the fault does."""
-        words = "\0".join((self.file, self.place, " ".join(self.code.split()), self.fault))
+        """Changes whenever the fault does, wherever it stands."""
+        words = " ".join(self.code.split()) + "\0" + self.fault
         return hashlib.sha256(words.encode()).hexdigest()[:12]
 
     def put_into(self, text):

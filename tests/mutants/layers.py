@@ -37,6 +37,8 @@ LAYERS = [
           tests=r"^unit\.participant\.sqlite_(commit|keys|locks|lockset|resource|stmts)$"),
     Layer("sqlite.faults", "the SQLite resource on a disk that fails at each operation in turn", [], 600,
           tests=r"^unit\.participant\.sqlite_faults$"),
+    Layer("sim", "both daemons whole in a world of chance (`./run sim`)",
+          CORE + AGENT + ["coordinator/", "wal/log"], 600, tests=r"^sim\.short$"),
     Layer("unit.agent", "a whole agent by its messages", AGENT, 240,
           tests=r"^unit\.participant\.agent$"),
     Layer("http", "a whole coordinator by its HTTP, with scripted participants",
@@ -95,10 +97,11 @@ def targets(build, layer):
 
 def first_words(said):
     """What it objected to, in a few words that are the same each time."""
-    for pattern in (r"VIOLATION: (.*)", r"(assertion failed.*)"):
+    for pattern in (r"VIOLATION: (.*)", r"(assertion failed.*)", r"sim: FAILED: (?:seed \d+: )?(.*)"):
         found = re.search(pattern, said)
         if found:
-            return re.sub(r"(\S*/)?(\w+\.c):\d+", r"\2", found.group(1)).strip()
+            words = re.sub(r"(\S*/)?(\w+\.c):\d+", r"\2", found.group(1)).strip()
+            return re.sub(r"[0-9a-f]{8}-[0-9a-f-]{27}", "GTID", words)
     failed = re.findall(r"^\s*\d+ - (\S+) \((\w+)", said, re.M)
     if not failed:
         return "ended by a signal"
