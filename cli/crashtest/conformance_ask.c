@@ -50,12 +50,15 @@ bool cli_expect(struct cli_suite *suite, bool is_so, const char *expected, const
 static void write_one(struct cli_suite *suite, struct tpc_buf *out, const struct cli_say *say)
 {
     const struct tpc_buf *work = &suite->works[say->work];
-    const struct api_message message = {.op = say->op,
-                                        .gtid_valid = true,
-                                        .gtid = say->gtid,
-                                        .began_us = suite->began_us,
-                                        .timeout_ms = suite->timeout_ms,
-                                        .one_phase = say->one_phase};
+    struct api_message message = {.op = say->op,
+                                  .gtid_valid = true,
+                                  .gtid = say->gtid,
+                                  .began_us = suite->began_us,
+                                  .timeout_ms = suite->timeout_ms,
+                                  .one_phase = say->one_phase};
+    if (say->log != NULL) {
+        message.participant_id = *say->log;
+    }
     if (say->bad_gtid != NULL) {
         api_jw_open(out, '{');
         api_jw_key(out, "op");
@@ -215,6 +218,7 @@ static const char *answer_word(const struct api_answer *answer)
     static const char *const votes[] = {"", "yes", "no", "read_only", "committed"};
     static const char *const states[] = {"", "committed", "aborted", "unknown"};
     static const char *const errors[] = {[API_ERROR_WRONG_COORDINATOR] = "wrong_coordinator",
+                                         [API_ERROR_WRONG_PARTICIPANT] = "wrong_participant",
                                          [API_ERROR_LOG_SET_BACK] = "log_set_back",
                                          [API_ERROR_INVALID_GTID] = "invalid_gtid",
                                          [API_ERROR_PROTOCOL] = "protocol"};

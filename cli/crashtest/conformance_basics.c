@@ -358,6 +358,61 @@ static void check_next_generation(struct cli_suite *suite)
     }
 }
 
+/* ---- Other logs of the participant, and forgetting ---- */
+
+static bool says_for(struct cli_suite *suite, enum api_op op, const struct tpc_id *gtid,
+                     const struct tpc_id *log, const char *expected)
+{
+    bool prepares = op == PREPARE;
+    const struct cli_say message = {.op = op,
+                                    .gtid = *gtid,
+                                    .work = prepares ? WRITES : NOTHING,
+                                    .one_phase = prepares,
+                                    .log = log};
+    struct cli_said said = {0};
+    bool good =
+        cli_suite_send(suite, NULL, &message, 1, &said) && cli_expect_said(suite, &said, expected);
+    cli_said_done(&said, 1);
+    return good;
+}
+
+static void check_wrong_participant(struct cli_suite *suite)
+{
+    struct tpc_id other, gtid;
+    struct tpc_buf before = {0};
+    tpc_id_random(&other);
+    cli_suite_gtid(suite, &gtid);
+    if (cli_look(suite, &before) && cli_needs(suite, WRITES) &&
+        says_for(suite, PREPARE, &gtid, &other, "wrong_participant") && cli_prepare(suite) &&
+        says_for(suite, COMMIT, &suite->open, &other, "wrong_participant") &&
+        answers(suite, PREPARE, WRITES, "yes") && cli_expect_seen(suite, &before, false) &&
+        says_for(suite, COMMIT, &suite->open, &suite->participant_id, "committed")) {
+        /* Of what it has done it finds the proof, whichever log was meant. */
+        (void)says_for(suite, COMMIT, &suite->open, &other, "committed");
+    }
+    tpc_buf_done(&before);
+}
+
+/* Whether it forgets or not: what has been done is not done again, and later ones are taken. */
+static void check_forgotten(struct cli_suite *suite)
+{
+    struct tpc_buf seen = {0};
+    if (!cli_prepare(suite) || !answers(suite, COMMIT, NOTHING, "committed") ||
+        !cli_look(suite, &seen)) {
+        tpc_buf_done(&seen);
+        return;
+    }
+    struct tpc_id done = suite->open;
+    cli_suite_gtid(suite, &suite->self.forgotten_below);
+    cli_endpoint_be(suite->endpoint, &suite->self);
+    if (cli_expect_answer(suite, PREPARE, &done, WRITES, false, "yes|no") &&
+        cli_expect_seen(suite, &seen, false) && cli_prepare(suite) &&
+        answers(suite, COMMIT, NOTHING, "committed")) {
+        (void)cli_expect_seen(suite, &seen, true);
+    }
+    tpc_buf_done(&seen);
+}
+
 #define MESSAGES "Messages"
 #define OWN      "Write a participant of your own"
 #define IDENTITY "Identity"
@@ -396,6 +451,10 @@ const struct cli_conformance_check cli_conformance_basics[] = {
      OWN ": wait or refuse by age", check_conflict},
     {"wrong-coordinator", "another coordinator is refused, and nothing changes", IDENTITY,
      check_wrong_coordinator},
+    {"wrong-participant", "what is for another log than its own is refused, and nothing changes",
+     OWN ": messages for another log", check_wrong_participant},
+    {"forgotten", "what the coordinator has forgotten is not done again", "Forgetting",
+     check_forgotten},
     {"set-back", "a lower generation is refused, and nothing changes", IDENTITY, check_set_back},
     {"other-nonce", "the same generation with another nonce is refused, and nothing changes",
      IDENTITY, check_other_nonce},

@@ -54,6 +54,7 @@ struct cli_say {
     const char *bad_gtid; /* instead of it */
     enum cli_work work;
     bool one_phase;
+    const struct tpc_id *log; /* the participant that it is for; NULL: not said */
 };
 
 struct cli_said {

@@ -22,7 +22,7 @@ BOUND_S = 400
 SHORT_S = 4  # of patience, where something does not come
 BASICS = ("ready commit commit-again prepare-again abort commit-after-abort refused reads commit-unknown "
           "abort-unknown invalid-gtid batch one-phase one-phase-refused one-phase-overtaken one-phase-reads "
-          "conflict wrong-coordinator set-back other-nonce next-generation").split()
+          "conflict wrong-coordinator wrong-participant forgotten set-back other-nonce next-generation").split()
 DOUBTS = "asks told-commit told-abort told-by-another branches".split()
 TICKETS = json.dumps({"writes": [{"sql": "reserve", "params": [1]}], "reads": None,
                       "refused": [{"sql": "reserve", "params": [100000]}]})
@@ -108,6 +108,8 @@ def make_shop(fault):
             for gtid in self.in_doubt() if fault == "goes by the clock" else []:
                 if self.timeouts[gtid] < time.monotonic():
                     self.record(gtid=gtid, state="aborted")
+            if fault == "takes messages for another log":
+                message.pop("participant_id", None)
             if fault == "obeys any coordinator" and branch:
                 return super().answer({**who, "id": branch["coordinator"]}, message)
             return super().answer(who, message)
@@ -258,6 +260,7 @@ FAULTS = {
     "says yes to one phase": "one-phase",
     "does a repeated prepare of one phase again": "one-phase",
     "waits with its lock": "conflict",
+    "takes messages for another log": "wrong-participant",
     "obeys any coordinator": "wrong-coordinator",
     "obeys a log that was set back": "set-back other-nonce next-generation",
     "never asks": "asks told-commit told-abort told-by-another",
