@@ -69,7 +69,7 @@ static void write_head(struct client *client, uint64_t timeout_ms)
 static void choose(struct client *client)
 {
     static const uint64_t timeouts_ms[] = {300, 2000, 10000, 10000, 30000};
-    unsigned count = 1 + (unsigned)(sim_random(&client->random) % 8 != 0);
+    unsigned count = 1 + (unsigned)(sim_random(&client->random) % 4 != 0);
     while (count < sim.participants && count > 1 && sim_random(&client->random) % 3 == 0) {
         count++;
     }
@@ -294,7 +294,7 @@ static struct client *make(unsigned number)
     client->number = number;
     client->random = sim_hash(sim.config.seed, 5000 + number);
     client->coordinator = (unsigned)(sim_random(&client->random) % sim.coordinators);
-    client->told.keyed = sim_random(&client->random) % 3 != 0;
+    client->told.keyed = sim_random(&client->random) % 2 != 0;
     client->async = sim_random(&client->random) % 4 == 0;
     client->decided = sim_random(&client->random) % 3 == 0;
     int size = 0;

@@ -57,7 +57,7 @@ static void choose(const struct sim_config *config)
     sim.work_us = UINT64_C(10000) << sim_random(&state) % 12; /* 10 ms to 20 s */
     sim.participants = config->participants > 0 ? config->participants : participants;
     sim.transactions = config->transactions > 0 ? config->transactions : transactions;
-    sim.forgets = false;
+    sim.forgets = sim_random(&state) % 4 == 0;
     sim.random = sim_hash(config->seed, 2);
     choose_rates(config);
 }
