@@ -20,6 +20,7 @@ enum {
     FLAG_SEED,
     FLAG_FULL,
     FLAG_TIME_LIMIT,
+    FLAG_VIOLATIONS,
     FLAG_CLIENTS,
     FLAG_AGENTS,
     FLAG_JOBS,
@@ -38,7 +39,9 @@ enum {
     FLAG_TABLES,
 };
 
-enum { AGENTS = 2, CLIENTS = 6, CLIENTS_MAX = 256, JOBS_MAX = 32 };
+#define DIALECTS "a dialect is sqlite, postgresql or mariadb"
+
+enum { AGENTS = 2, CLIENTS = 6, CLIENTS_MAX = 256, JOBS_MAX = 32, VIOLATIONS = 5 };
 
 static enum cli_exit complain(const char *what, const char *value)
 {
@@ -112,7 +115,7 @@ static enum cli_exit describe(struct cli_setup *setup, size_t flag, const char *
     if (flag == FLAG_COMMAND) {
         spec->command = what;
     } else if (!cli_dialect_parse(what, &spec->dialect)) {
-        return complain("a dialect is sqlite, postgresql or mariadb", what);
+        return complain(DIALECTS, what);
     }
     return CLI_OK;
 }
@@ -185,7 +188,7 @@ static enum cli_exit read_choice(const struct cli_call *call, struct cli_crashte
     }
     if (message != NULL && !cli_choice_message(choice, message)) {
         return complain("--message takes KIND or KIND:N, a kind being prepare, commit, abort, "
-                        "inquiry, submit, ask, probe or other",
+                        "inquiry, submit, post, ask, probe or other",
                         message);
     }
     return CLI_OK;
@@ -193,10 +196,14 @@ static enum cli_exit read_choice(const struct cli_call *call, struct cli_crashte
 
 static enum cli_exit read_numbers(const struct cli_call *call, struct cli_crashtest *test)
 {
-    uint64_t clients = CLIENTS, jobs = 0, seed = tpc_clock_wall_us() % 1000000;
+    uint64_t clients = CLIENTS, jobs = 0, violations = VIOLATIONS,
+             seed = tpc_clock_wall_us() % 1000000;
     unsigned long limit_ms = 0;
     if (!parse_number(call->values[FLAG_CLIENTS], 1, CLIENTS_MAX, &clients)) {
         return complain("--clients takes a number up to 256", call->values[FLAG_CLIENTS]);
+    }
+    if (!parse_number(call->values[FLAG_VIOLATIONS], 1, UINT32_MAX, &violations)) {
+        return complain("--violations takes a number from 1", call->values[FLAG_VIOLATIONS]);
     }
     if (!parse_number(call->values[FLAG_JOBS], 1, JOBS_MAX, &jobs)) {
         return complain("--jobs takes a number up to 32", call->values[FLAG_JOBS]);
@@ -211,6 +218,7 @@ static enum cli_exit read_numbers(const struct cli_call *call, struct cli_crasht
     test->setup.clients = (unsigned)clients;
     test->setup.seed = seed;
     test->jobs = (unsigned)jobs;
+    test->violations_max = (unsigned)violations;
     test->time_limit_ms = limit_ms;
     return CLI_OK;
 }
@@ -283,7 +291,7 @@ static enum cli_exit run_tables(const struct cli_call *call)
     enum cli_dialect dialect;
     struct tpc_buf text = {0};
     if (!cli_dialect_parse(call->values[FLAG_TABLES], &dialect)) {
-        return complain("a dialect is sqlite, postgresql or mariadb", call->values[FLAG_TABLES]);
+        return complain(DIALECTS, call->values[FLAG_TABLES]);
     }
     if (!goes_with(call, FLAG_TABLES, 0)) {
         return CLI_USAGE;
@@ -349,6 +357,7 @@ static const struct cli_flag flags[] = {
     [FLAG_SEED] = {"seed", "N", "what clients ask for, and which recoveries are tried", 0},
     [FLAG_FULL] = {"full", NULL, "every point in every scene and start, every message: hours", 0},
     [FLAG_TIME_LIMIT] = {"time-limit", "TIME", "begin no further runs after 30s, 10m, 2h", 0},
+    [FLAG_VIOLATIONS] = {"violations", "N", "end after so many (5)", 0},
     [FLAG_CLIENTS] = {"clients", "N", "beside each other (6)", 0},
     [FLAG_AGENTS] = {"agents", "N", "SQLite agents of its own (2, less what is named)", 0},
     [FLAG_JOBS] = {"jobs", "N", "runs beside each other (one for each processor)", 0},

@@ -17,7 +17,6 @@
 
 enum {
     JOBS_MAX = 32,
-    FAILURES_MAX = 5, /* then there is enough to look at */
     LOOK_EVERY_MS = 200,
     LIST_MS = 10000,
     ASK_COMMAND_MS = 3000,
@@ -42,6 +41,7 @@ struct engine {
     unsigned working; /* threads */
     unsigned failures;
     uint64_t began_ms;
+    uint64_t limit_ms; /* of what is under way; 0: none */
 };
 
 /* ---- One run ---- */
@@ -125,8 +125,7 @@ static void run_item(struct engine *engine, struct cli_injection *item)
 
 static bool is_over_time(const struct engine *engine)
 {
-    uint64_t limit_ms = engine->test->time_limit_ms;
-    return limit_ms != 0 && tpc_clock_mono_ms() - engine->began_ms >= limit_ms;
+    return engine->limit_ms != 0 && tpc_clock_mono_ms() - engine->began_ms >= engine->limit_ms;
 }
 
 /* The next one to be run, NULL when there is none any more. */
@@ -136,7 +135,7 @@ static struct cli_injection *take(struct engine *engine)
     struct cli_injection *item = NULL;
     (void)pthread_mutex_lock(&engine->mutex);
     if (engine->next < plan->count && !atomic_load(&cancelled) && !is_over_time(engine) &&
-        engine->failures < FAILURES_MAX) {
+        engine->failures < engine->test->violations_max) {
         item = &plan->items[engine->next++];
         item->taken = true;
     }
@@ -254,6 +253,30 @@ static enum tpc_rc open_setup(struct cli_crashtest *test, struct tpc_err *reterr
     return rc;
 }
 
+/* Participants of the user's own have the tables, and are reached. Else a run would only say that
+ * nothing works. */
+static bool rehearse(struct cli_crashtest *test)
+{
+    unsigned index;
+    struct cli_plot plot = {.scene = cli_scene_find(CLI_SCENE_LOAD, &index)};
+    struct cli_play play;
+    if (!cli_setup_is_alone(&test->setup)) {
+        return true;
+    }
+    cli_play_open(&play, &test->setup, &plot, "rehearsal");
+    bool good = play.violations == 0, broken_off = atomic_load(&cancelled);
+    if (!good) {
+        (void)fprintf(
+            stderr,
+            "assent crashtest: %sDoes every participant serve where it was said, and does "
+            "it have the tables that\n`assent crashtest --tables sqlite` prints (or "
+            "postgresql, mariadb)?\nThe logs are in %s\n",
+            play.said.data, play.world.directory);
+    }
+    cli_play_done(&play, !good || test->keep);
+    return good && !broken_off;
+}
+
 /* Of agents that are alike one is enough, when no other is asked for. */
 static void add_kills(struct cli_plan *plan)
 {
@@ -276,6 +299,7 @@ static void inject_all(struct engine *engine)
     bool again = cli_plan_wants(plan, CLI_ROW_RECOVERY) && plan->choice.again[0] == '\0';
     cli_plan_add_dry_runs(plan);
     run_all(engine, true);
+    size_t dry_runs = plan->count;
     cli_plan_gather_hits(plan);
     if (cli_plan_wants(plan, CLI_ROW_KILL) || cli_plan_wants(plan, CLI_ROW_RECOVERY)) {
         add_kills(plan);
@@ -287,9 +311,15 @@ static void inject_all(struct engine *engine)
     if (test->list) {
         return;
     }
+    /* Of little time half is for the recoveries, of which nothing is known before. */
+    engine->limit_ms = again ? test->time_limit_ms / 2 : test->time_limit_ms;
+    cli_plan_shuffle(plan, dry_runs);
     run_all(engine, again);
+    engine->limit_ms = test->time_limit_ms;
+    engine->next = plan->count;
     if (again) {
         cli_plan_add_recoveries(plan);
+        cli_plan_shuffle(plan, engine->next);
         run_all(engine, false);
     }
 }
@@ -302,11 +332,12 @@ static void judge_completeness(struct engine *engine)
     for (size_t i = 0; i < test->plan.count; i++) {
         test->complete = test->complete && test->plan.items[i].done;
     }
+    bool enough = engine->failures >= test->violations_max;
     test->interrupted = atomic_load(&cancelled);
     if (!test->complete) {
-        test->why = test->interrupted                  ? "interrupted"
-                    : engine->failures >= FAILURES_MAX ? "enough violations"
-                                                       : "the time limit is reached";
+        test->why = test->interrupted ? "interrupted"
+                    : enough          ? "enough violations"
+                                      : "stopped when its time was over";
     }
 }
 
@@ -322,8 +353,11 @@ enum cli_exit cli_crashtest_run(struct cli_crashtest *test)
     test->plan.choice = test->choice;
     test->plan.setup = &test->setup;
     enum cli_exit result = CLI_ERROR;
+    bool keep = test->keep;
     if (open_setup(test, &err) != TPC_OK) {
         (void)fprintf(stderr, "assent crashtest: %s\n", err.text);
+    } else if (!rehearse(test)) {
+        keep = true;
     } else {
         inject_all(&engine);
         cli_report_progress_end();
@@ -333,7 +367,7 @@ enum cli_exit cli_crashtest_run(struct cli_crashtest *test)
         }
         result = cli_report(test);
     }
-    cli_setup_close(&test->setup, test->keep || engine.failures > 0);
+    cli_setup_close(&test->setup, keep || engine.failures > 0);
     cli_plan_done(&test->plan);
     (void)pthread_cond_destroy(&engine.changed);
     (void)pthread_mutex_destroy(&engine.mutex);

@@ -11,10 +11,11 @@ struct cli_crashtest {
     /* What is wanted. */
     struct cli_setup setup; /* specs, clients, seed */
     struct cli_choice choice;
-    unsigned jobs;          /* runs at a time; 0: by the processors */
-    uint64_t time_limit_ms; /* 0: none; what is left then is not injected */
-    bool list;              /* say what would be injected, and inject nothing */
-    bool keep;              /* leave everything behind */
+    unsigned jobs;           /* runs at a time; 0: by the processors */
+    unsigned violations_max; /* injections that break a promise; then there is enough to look at */
+    uint64_t time_limit_ms;  /* 0: none; what is left then is not injected */
+    bool list;               /* say what would be injected, and inject nothing */
+    bool keep;               /* leave everything behind */
     enum cli_format format;
     const char *report_path; /* JSON goes here too; NULL: nowhere */
     const char *flags;       /* how the user described the configuration, for a command that repeats

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TRIES = 3, STOPS = 2, STOPS_FULL = 8, STOP_EVERY = 7 };
+enum { TRIES = 3, MESSAGE_TRIES = 2, STOPS = 2, STOPS_FULL = 8, STOP_EVERY = 7 };
 
 static const char *const row_names[CLI_ROW_FAULTS] = {"nothing", "kill", "recovery", "stop"};
 static const char *const row_texts[CLI_ROW_FAULTS] = {
@@ -198,7 +198,8 @@ void cli_plan_add_dry_runs(struct cli_plan *plan)
         if (!is_chosen(plan->choice.scene, scene->name) || !cli_scene_fits(scene, plan->setup)) {
             continue;
         }
-        if (kills || (load && !cli_plan_wants_messages(plan))) {
+        if (kills || plan->choice.rows == 1U << CLI_ROW_NOTHING ||
+            (load && !cli_plan_wants_messages(plan))) {
             add_item(plan, CLI_ROW_NOTHING, &plot);
         }
         plot.trace = false;
@@ -299,9 +300,10 @@ static void add_faults(struct cli_plan *plan, const struct cli_plot *message)
     bool ours = spec == NULL || spec->url == NULL || spec->command != NULL;
     for (unsigned fault = 0; fault < CLI_FAULT_COUNT; fault++) {
         bool kills = fault == CLI_FAULT_KILL_BEFORE || fault == CLI_FAULT_KILL_AFTER;
+        bool two = fault == CLI_FAULT_REPEAT && message->message == CLI_MESSAGE_POST;
         struct cli_plot plot = *message;
         plot.fault = (enum cli_fault)fault;
-        if (cli_plan_wants(plan, CLI_ROW_FAULTS + fault) && (ours || !kills)) {
+        if (cli_plan_wants(plan, CLI_ROW_FAULTS + fault) && (ours || !kills) && !two) {
             add_item(plan, CLI_ROW_FAULTS + fault, &plot);
         }
     }
@@ -327,8 +329,10 @@ void cli_plan_add_messages(struct cli_plan *plan)
         seen_agent = seen_agent || agent;
         for (unsigned kind = 0; chosen && kind < CLI_MESSAGE_COUNT; kind++) {
             unsigned count = plan->messages[link][kind], index = plan->message_scenes[link][kind];
-            bool other = plan->choice.message != CLI_MESSAGE_COUNT && plan->choice.message != kind;
-            for (unsigned number = 1; number <= count && !other; number++) {
+            bool asked_for = plan->choice.message == CLI_MESSAGE_COUNT
+                                 ? kind != CLI_MESSAGE_OTHER /* what is not of the protocol */
+                                 : plan->choice.message == kind;
+            for (unsigned number = 1; number <= count && asked_for; number++) {
                 struct cli_plot plot = {.scene = &cli_scenes[index],
                                         .scene_index = index,
                                         .proxied = true,
@@ -405,15 +409,30 @@ void cli_plan_add_recoveries(struct cli_plan *plan)
     }
 }
 
+void cli_plan_shuffle(struct cli_plan *plan, size_t first)
+{
+    uint64_t random = plan->setup->seed * 2 + 1;
+    for (size_t i = plan->count; plan->choice.full && i > first + 1; i--) {
+        random = random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+        size_t other = first + (size_t)(random >> 33) % (i - first);
+        struct cli_injection moved = plan->items[i - 1];
+        plan->items[i - 1] = plan->items[other];
+        plan->items[other] = moved;
+    }
+}
+
 bool cli_plan_next_try(const struct cli_plan *plan, const struct cli_injection *item, unsigned try,
                        struct cli_plot *ret_plot)
 {
     size_t which = try / TRIES;
     *ret_plot = item->plot;
+    if (item->row >= CLI_ROW_FAULTS) { /* fewer messages may have come than in the dry run */
+        return try < MESSAGE_TRIES;
+    }
     if (which == 0) {
         return item->row != CLI_ROW_STOP || try == 0;
     }
-    if (plan->choice.full || item->row >= CLI_ROW_STOP) {
+    if (plan->choice.full || item->row == CLI_ROW_STOP) {
         return false;
     }
     if (item->row == CLI_ROW_RECOVERY) {
@@ -460,8 +479,10 @@ void cli_plot_print(const struct cli_setup *setup, unsigned row, const struct cl
 void cli_plot_flags(const struct cli_setup *setup, unsigned row, const struct cli_plot *plot,
                     struct tpc_buf *out)
 {
-    tpc_buf_addf(out, "--only %s --process %s --scene %s", cli_row_name(row),
-                 node_name(setup, plot->node), plot->scene->name);
+    tpc_buf_addf(out, "--only %s --scene %s", cli_row_name(row), plot->scene->name);
+    if (row != CLI_ROW_NOTHING) {
+        tpc_buf_addf(out, " --process %s", node_name(setup, plot->node));
+    }
     if (plot->number > 0) {
         tpc_buf_addf(out, " --message %s:%u", cli_message_name(plot->message), plot->number);
     } else if (plot->point[0] != '\0') {

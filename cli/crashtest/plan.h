@@ -83,6 +83,10 @@ void cli_plan_add_messages(struct cli_plan *plan);
  * `full` after each death. */
 void cli_plan_add_recoveries(struct cli_plan *plan);
 
+/* With `full`, which may not come to its end: the items from @first on in an order that the seed
+ * says. */
+void cli_plan_shuffle(struct cli_plan *plan, size_t first);
+
 /* The next way to let a kill happen that has not, from what was passed: another scene, another
  * death. False when there is none. */
 bool cli_plan_next_try(const struct cli_plan *plan, const struct cli_injection *item, unsigned try,

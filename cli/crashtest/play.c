@@ -330,8 +330,8 @@ void cli_play_close(struct cli_play *play)
         }
     }
     if (play->world.proxy != NULL) {
-        play->fired = play->fired || cli_proxy_fired(play->world.proxy);
         cli_proxy_release(play->world.proxy);
+        play->fired = play->fired || cli_proxy_fired(play->world.proxy);
     }
     play->fired = play->fired || play->stopped;
     cli_play_ask(play);

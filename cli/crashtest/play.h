@@ -89,7 +89,7 @@ void cli_play_open(struct cli_play *play, const struct cli_setup *setup,
 /* The scene is over: whoever is down comes back, nothing is armed any more, what is late arrives.
  */
 void cli_play_close(struct cli_play *play);
-/* Ends all processes, and frees. The directory stays when @keep. */
+/* Ends all processes, and frees. The directory stays when @keep, and then holds the history too. */
 void cli_play_done(struct cli_play *play, bool keep);
 
 bool cli_play_is_over(struct cli_play *play);

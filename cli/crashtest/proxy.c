@@ -512,6 +512,7 @@ void cli_proxy_release(struct cli_proxy *proxy)
 {
     (void)eventfd_write(proxy->release, 1);
     (void)pthread_mutex_lock(&proxy->mutex);
+    proxy->armed = false;
     while (proxy->held > 0) { /* not for ever: it does not wait longer than PATIENCE_MS */
         (void)pthread_cond_wait(&proxy->changed, &proxy->mutex);
     }

@@ -56,7 +56,8 @@ unsigned cli_proxy_count(struct cli_proxy *proxy, unsigned link, enum cli_messag
 bool cli_proxy_wants_kill(struct cli_proxy *proxy, unsigned *ret_link);
 void cli_proxy_killed(struct cli_proxy *proxy);
 
-/* All is over: let the late message arrive, and wait until it has (or cannot). */
+/* All is over: nothing is armed any more; let the late message arrive, and wait until it has (or
+ * cannot). */
 void cli_proxy_release(struct cli_proxy *proxy);
 
 #endif

@@ -75,7 +75,7 @@ void cli_report_progress(const struct cli_crashtest *test, uint64_t began_ms, bo
         cli_plot_print(&test->setup, now->row, &now->plot, &what);
     }
     uint64_t took_ms = tpc_clock_mono_ms() - began_ms;
-    if (done > 0 && !more_to_come) {
+    if (done > 0 && done < total && !more_to_come) {
         (void)cli_duration_text((double)took_ms * (double)(total - done) / (double)done, left);
     }
     size_t full = total > 0 ? BAR_WIDTH * done / total : 0;

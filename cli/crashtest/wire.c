@@ -151,7 +151,9 @@ void cli_wire_count(const char *data, size_t size, unsigned ret_counts[CLI_MESSA
     }
     for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
         if (begins(data, size, requests[i].text)) {
-            ret_counts[requests[i].kind]++;
+            bool keyed = find_header(data, head_size(data, size), "Idempotency-Key") != NULL;
+            bool post = requests[i].kind == CLI_MESSAGE_SUBMIT && !keyed;
+            ret_counts[post ? CLI_MESSAGE_POST : requests[i].kind]++;
             return;
         }
     }

@@ -6,13 +6,15 @@
 
 #include <stddef.h>
 
-/* name, what it is. The first three travel in batches. */
+/* Their names. The first three travel in batches; a request without an Idempotency-Key is no submit
+ * but a post, of which two are two transactions. */
 #define CLI_MESSAGE_LIST(X)                                                                        \
     X(CLI_MESSAGE_PREPARE, "prepare")                                                              \
     X(CLI_MESSAGE_COMMIT, "commit")                                                                \
     X(CLI_MESSAGE_ABORT, "abort")                                                                  \
     X(CLI_MESSAGE_INQUIRY, "inquiry")                                                              \
     X(CLI_MESSAGE_SUBMIT, "submit")                                                                \
+    X(CLI_MESSAGE_POST, "post")                                                                    \
     X(CLI_MESSAGE_ASK, "ask")                                                                      \
     X(CLI_MESSAGE_PROBE, "probe")                                                                  \
     X(CLI_MESSAGE_OTHER, "other")

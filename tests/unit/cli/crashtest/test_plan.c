@@ -139,7 +139,7 @@ static void test_cli_plot_flags__choose_it_again(void **state)
     assert_int_equal(count_row(&plan, CLI_ROW_RECOVERY), 1);
     const struct cli_injection *item = &plan.items[plan.count - 1];
     cli_plot_flags(&setup, item->row, &item->plot, &flags);
-    assert_string_equal(flags.data, "--only recovery --process coordinator --scene traffic --point "
+    assert_string_equal(flags.data, "--only recovery --scene traffic --process coordinator --point "
                                     "a.one@2+a.scan");
     tpc_buf_done(&flags);
     cli_plan_done(&plan);

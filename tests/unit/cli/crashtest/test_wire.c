@@ -71,7 +71,10 @@ static void test_cli_wire_count__knows_requests_by_their_path(void **state)
 {
     (void)state;
     expect_count(POST("/v1/decisions"), CLI_MESSAGE_INQUIRY, 1);
-    expect_count(POST("/v1/transactions"), CLI_MESSAGE_SUBMIT, 1);
+    expect_count(POST("/v1/transactions"), CLI_MESSAGE_POST, 1);
+    expect_count(
+        "POST /v1/transactions HTTP/1.1\r\nIdempotency-Key: a\r\nContent-Length: 0\r\n\r\n",
+        CLI_MESSAGE_SUBMIT, 1);
     expect_count("GET /v1/transactions/1?wait=1s HTTP/1.1\r\n\r\n", CLI_MESSAGE_ASK, 1);
     expect_count("GET /readyz HTTP/1.1\r\n\r\n", CLI_MESSAGE_PROBE, 1);
     expect_count("GET /metrics HTTP/1.1\r\n\r\n", CLI_MESSAGE_OTHER, 1);
