@@ -263,6 +263,21 @@ static enum part_lock_answer meet(const struct part_lock_owner *owner, const str
     return answer;
 }
 
+/* What it holds nobody stands in the way of, also not one that waits for it. */
+static bool has(const struct part_lock_owner *owner, const struct entry *entry, unsigned modes)
+{
+    if (owner->state != PART_LOCK_HOLDING) {
+        return false;
+    }
+    for (size_t i = 0; i < entry->count; i++) {
+        if (entry->users[i].owner == owner) {
+            unsigned held = owner->refs[entry->users[i].ref].lock.modes;
+            return (held & PART_LOCK_X) != 0 || (modes & ~held) == 0;
+        }
+    }
+    return false;
+}
+
 static enum part_lock_answer ask(const struct part_locks *locks,
                                  const struct part_lock_owner *owner,
                                  const struct part_lock *wanted, size_t count,
@@ -272,7 +287,8 @@ static enum part_lock_answer ask(const struct part_locks *locks,
     for (size_t i = 0; i < count && answer != PART_LOCK_DIE; i++) {
         const struct entry *entry = find_entry(locks, &wanted[i].name);
         unsigned excluded = excluded_by(wanted[i].modes);
-        if (entry != NULL && (any_of(entry->held, excluded) || any_of(entry->wanted, excluded))) {
+        if (entry != NULL && (any_of(entry->held, excluded) || any_of(entry->wanted, excluded)) &&
+            !has(owner, entry, wanted[i].modes)) {
             answer = meet(owner, entry, excluded, answer, other, overtakes);
         }
     }

@@ -6,6 +6,7 @@ import signal
 import sqlite3
 import sys
 import threading
+import time
 
 import checks
 import wire
@@ -224,6 +225,23 @@ class Interactive(checks.Case):
         young = self.open()
         self.is_over(young, "conflict", self.step(young, "east", TAKE))
         self.post(old, "abort")
+        self.nothing_is_held()
+
+    def test_the_younger_commits_while_the_older_waits_for_it(self):
+        old, young = self.open(), self.open()
+        self.does(young, "east", TAKE)
+        answers = []
+        waits = wire.metrics(self.east)["assent_resource_waits_total"]
+        older = threading.Thread(target=lambda: answers.append(self.step(old, "east", GIVE)))
+        older.start()
+        wire.until(lambda: wire.metrics(self.east)["assent_resource_waits_total"] > waits, "it waits")
+        self.does(young, "west", GIVE)
+        self.does(young, "east", READ)
+        self.commits(young)
+        older.join()
+        self.assertEqual(answers[0].status, 200, answers[0])
+        self.does(old, "west", TAKE)
+        self.commits(old)
         self.nothing_is_held()
 
     def test_a_program_beside_the_agent(self):

@@ -227,6 +227,27 @@ static void test_active__the_older_waits_with_its_locks(void **state)
     fx_done(&fx);
 }
 
+static void test_active__the_younger_ends_while_the_older_waits_for_it(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, SCHEMA);
+    does(&fx, 2, 0, "UPDATE t SET n = 21 WHERE id = 2");
+    struct part_job *waits = begin_step(&fx, 1, 0, "UPDATE t SET n = n + 1 WHERE id = 2");
+    fx_barrier(&fx);
+    assert_false(fx_is_done(&fx, waits));
+    does(&fx, 2, 1, "UPDATE t SET n = 31 WHERE id = 3");
+    assert_int_equal(vote(&fx, 2, 2), PART_JOB_READY);
+    assert_false(fx_is_done(&fx, waits));
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 2), PART_JOB_COMMITTED);
+    assert_int_equal(fx_wait(&fx, waits), PART_JOB_EXECUTED);
+    fx_free(waits);
+    assert_int_equal(vote(&fx, 1, 1), PART_JOB_READY);
+    assert_int_equal(fx_end(&fx, PART_JOB_COMMIT, 1), PART_JOB_COMMITTED);
+    assert_int_equal(fx_number(&fx, SUM), 10 + 22 + 31);
+    fx_done(&fx);
+}
+
 static void test_active__a_step_that_waits_can_be_cancelled(void **state)
 {
     (void)state;
@@ -287,6 +308,7 @@ int main(void)
         cmocka_unit_test(test_active__no_update_is_lost),
         cmocka_unit_test(test_active__other_programs_may_write_and_are_noticed),
         cmocka_unit_test(test_active__the_older_waits_with_its_locks),
+        cmocka_unit_test(test_active__the_younger_ends_while_the_older_waits_for_it),
         cmocka_unit_test(test_active__a_step_that_waits_can_be_cancelled),
         cmocka_unit_test(test_active__only_reads),
         cmocka_unit_test(test_active__serializable_keeps_what_it_read),

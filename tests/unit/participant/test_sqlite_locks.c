@@ -88,6 +88,28 @@ static void test_locks__one_that_holds_asks_for_more(void **state)
     part_locks_free(locks);
 }
 
+static void test_locks__an_older_one_that_waits_takes_nothing_away(void **state)
+{
+    (void)state;
+    const struct part_lock both[] = {{.name = name_of(1), .modes = PART_LOCK_S | PART_LOCK_X},
+                                     {.name = name_of(2), .modes = PART_LOCK_S}};
+    const struct part_lock more[] = {{.name = name_of(2), .modes = PART_LOCK_X}};
+    struct part_locks *locks = make();
+    struct part_lock_owner older = owner_of(1), old = owner_of(2), younger = owner_of(3);
+    assert_int_equal(ask(locks, &younger, 1, PART_LOCK_X), PART_LOCK_GRANTED);
+    assert_int_equal(ask(locks, &older, 1, PART_LOCK_X), PART_LOCK_WAIT);
+    assert_int_equal(extend(locks, &younger, both, 1), PART_LOCK_GRANTED);
+    assert_int_equal(extend(locks, &younger, both, 2), PART_LOCK_GRANTED);
+    /* More than it has, while another waits for what it has: they would wait for each other. */
+    assert_int_equal(ask(locks, &old, 2, PART_LOCK_X), PART_LOCK_WAIT);
+    assert_int_equal(extend(locks, &younger, both, 2), PART_LOCK_GRANTED);
+    assert_int_equal(extend(locks, &younger, more, 1), PART_LOCK_DIE);
+    part_locks_release(locks, &younger);
+    part_locks_release(locks, &old);
+    part_locks_release(locks, &older);
+    part_locks_free(locks);
+}
+
 static void test_locks__the_older_waits_and_the_younger_dies(void **state)
 {
     (void)state;
@@ -315,6 +337,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_locks__modes_exclude_each_other_as_the_table_says),
         cmocka_unit_test(test_locks__one_that_holds_asks_for_more),
+        cmocka_unit_test(test_locks__an_older_one_that_waits_takes_nothing_away),
         cmocka_unit_test(test_locks__the_older_waits_and_the_younger_dies),
         cmocka_unit_test(test_locks__equal_age_is_decided_by_the_gtid),
         cmocka_unit_test(test_locks__all_or_nothing),
