@@ -240,7 +240,9 @@ void coord_interactive_commit(void *arg, struct api_request *request, const char
     if (xact == NULL || !coord_wish_read(request, &wish)) {
         return;
     }
-    if (!xact->interactive || xact->fsm->state == COORD_ACTIVE) {
+    /* The log does not say of a decided one how it came; its outcome is the answer either way. */
+    bool is_whole = !xact->interactive && !xact->recovered;
+    if (is_whole || xact->fsm->state == COORD_ACTIVE) {
         if (!is_free(xact, request)) {
             return;
         }

@@ -358,6 +358,17 @@ class Deaths(Interactive):
         self.balances = self.world.balance("east"), self.world.balance("west")
         self.nothing_is_held()
 
+    def test_the_coordinator_dies_before_its_client_hears_of_the_commit(self):
+        txn = self.open()
+        self.does(txn, "east", TAKE)
+        self.does(txn, "west", GIVE)
+        self.commits(txn)
+        self.world.daemons["coordinator"].kill()
+        self.restart_coordinator()
+        self.commits(txn)
+        self.balances = self.world.balance("east"), self.world.balance("west")
+        self.nothing_is_held()
+
     def test_a_participant_dies_between_two_steps(self):
         for again in ("step", "commit"):
             with self.subTest(again=again):
