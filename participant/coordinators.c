@@ -175,15 +175,20 @@ void part_coordinator_forgot(struct coordinator *coordinator, uint64_t generatio
     }
 }
 
-/* Those of its earlier life: it does not know them any more. */
+/* Those of its earlier life: it does not know them any more. Of one with a step under way, too,
+ * nobody will say how it ends. */
 static void give_up_active(struct part_daemon *daemon, const struct tpc_id *coordinator_id)
 {
     for (struct branch *branch = daemon->live, *next; branch != NULL; branch = next) {
         next = branch->next;
-        if (branch->fsm.state == PART_ACTIVE &&
-            tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
+        if (!tpc_id_equal(&branch->coordinator_id, coordinator_id)) {
+            continue;
+        }
+        if (branch->fsm.state == PART_ACTIVE) {
             part_branch_give_up(branch, API_CAUSE_WORK_LOST,
                                 "the coordinator was started anew: what was open there is aborted");
+        } else if (branch->fsm.state == PART_WORKING) {
+            part_event_sure(branch, PART_EV_ABORT);
         }
     }
 }

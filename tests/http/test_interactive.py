@@ -369,6 +369,21 @@ class Deaths(Interactive):
         self.balances = self.world.balance("east"), self.world.balance("west")
         self.nothing_is_held()
 
+    def test_the_coordinator_dies_while_a_step_is_under_way(self):
+        old, young = self.open(timeout_ms=600000), self.open(timeout_ms=600000)
+        self.does(young, "east", TAKE)
+        self.does(old, "east", READ)
+        waits = wire.metrics(self.east)["assent_resource_waits_total"]
+        older = threading.Thread(target=lambda: self.step(old, "east", GIVE))
+        older.start()
+        wire.until(lambda: wire.metrics(self.east)["assent_resource_waits_total"] > waits, "it waits")
+        self.world.daemons["coordinator"].kill()
+        older.join()
+        self.restart_coordinator()
+        self.moves_money()  # the agents hear of its new life, and let go
+        self.balances = self.world.balance("east"), self.world.balance("west")
+        self.nothing_is_held()
+
     def test_a_participant_dies_between_two_steps(self):
         for again in ("step", "commit"):
             with self.subTest(again=again):
