@@ -32,7 +32,7 @@ struct coord_settings {
     uint64_t participants_max;
     uint64_t attempts_max;
     uint64_t batch_max;       /* messages in one request to a participant */
-    uint64_t lanes_max;       /* requests under way to one participant, of either sort */
+    uint64_t lanes_max;       /* requests under way to one participant, of each sort */
     uint64_t queue_max_bytes; /* of records waiting for the log */
     uint64_t retention_ms, retained_max, keys_max;
     uint64_t results_max_bytes; /* kept for replays, in all */
@@ -45,7 +45,12 @@ struct coord_member;
 
 /* ---- Participants (registry.c) and the links to them (link.c) ---- */
 
-enum coord_lane_kind { COORD_LANE_PREPARE, COORD_LANE_DECISION, COORD_LANE_COUNT };
+enum coord_lane_kind {
+    COORD_LANE_DECISION,
+    COORD_LANE_HOLDER, /* what goes on with an interactive branch that may hold locks */
+    COORD_LANE_PREPARE,
+    COORD_LANE_COUNT
+};
 
 /* A message that waits for its link. Statements are looked up when it leaves: what was aborted in
  * the meantime is not sent. */

@@ -1,8 +1,10 @@
 /* The link to one participant: what waits for it leaves in one request as soon as a lane is free.
  *
  * Prepares and outcomes have lanes of their own, so that no decision waits behind a branch that
- * waits for a lock. A request that has been out for LANE_FRESH_MS is waiting for something slow and
- * no longer keeps its lane: the next one may leave beside it, up to lanes_max. */
+ * waits for a lock. So has what goes on with an interactive branch: others may wait for its locks,
+ * and are not to keep its next step or its prepare from leaving. A request that has been out for
+ * LANE_FRESH_MS is waiting for something slow and no longer keeps its lane: the next one may leave
+ * beside it, up to lanes_max. */
 #include "coordinator/daemon.h"
 
 #include "base/clock.h"
@@ -139,13 +141,13 @@ static bool is_work(enum api_op op)
     return op == API_OP_PREPARE || op == API_OP_EXECUTE;
 }
 
-static void enqueue(struct coord_member *member, const struct coord_msg *msg)
+static void enqueue(struct coord_member *member, enum coord_lane_kind kind,
+                    const struct coord_msg *msg)
 {
     struct coord_msg *copy = tpc_must_malloc(sizeof *copy); /* else nobody would send it again */
     *copy = *msg;
     copy->next = NULL;
-    struct coord_lane *lane =
-        &member->lanes[is_work(msg->op) ? COORD_LANE_PREPARE : COORD_LANE_DECISION];
+    struct coord_lane *lane = &member->lanes[kind];
     put_last(lane, copy);
     if (lane->queued >= lane->prune_at) {
         prune(lane);
@@ -156,17 +158,22 @@ static void enqueue(struct coord_member *member, const struct coord_msg *msg)
 void coord_link_send(struct coord_member *member, enum api_op op, const struct coord_xact *xact,
                      unsigned branch, bool again)
 {
-    enqueue(member, &(struct coord_msg){.op = op,
-                                        .gtid = xact->gtid,
-                                        .branch = (uint8_t)branch,
-                                        .one_phase = xact->fsm->one_phase,
-                                        .again = again});
+    enum coord_lane_kind kind = !is_work(op)                          ? COORD_LANE_DECISION
+                                : xact->branches[branch].executed > 0 ? COORD_LANE_HOLDER
+                                                                      : COORD_LANE_PREPARE;
+    enqueue(member, kind,
+            &(struct coord_msg){.op = op,
+                                .gtid = xact->gtid,
+                                .branch = (uint8_t)branch,
+                                .one_phase = xact->fsm->one_phase,
+                                .again = again});
 }
 
 void coord_link_send_stray_abort(struct coord_member *member, const struct tpc_id *gtid,
                                  bool one_phase)
 {
-    enqueue(member, &(struct coord_msg){.op = API_OP_ABORT, .gtid = *gtid, .one_phase = one_phase});
+    enqueue(member, COORD_LANE_DECISION,
+            &(struct coord_msg){.op = API_OP_ABORT, .gtid = *gtid, .one_phase = one_phase});
 }
 
 /* ---- Answers ---- */
@@ -513,11 +520,15 @@ static void flush_lanes(struct coord_lane *take_lanes)
 
 bool coord_links_flush(struct coord_daemon *daemon)
 {
-    struct coord_lane *decisions = daemon->dirty_lanes[COORD_LANE_DECISION];
-    struct coord_lane *prepares = daemon->dirty_lanes[COORD_LANE_PREPARE];
-    daemon->dirty_lanes[COORD_LANE_DECISION] = daemon->dirty_lanes[COORD_LANE_PREPARE] = NULL;
-    flush_lanes(decisions);
-    flush_lanes(prepares);
-    return daemon->dirty_lanes[COORD_LANE_DECISION] == NULL &&
-           daemon->dirty_lanes[COORD_LANE_PREPARE] == NULL;
+    struct coord_lane *lanes[COORD_LANE_COUNT];
+    memcpy(lanes, daemon->dirty_lanes, sizeof lanes);
+    memset(daemon->dirty_lanes, 0, sizeof daemon->dirty_lanes);
+    bool done = true;
+    for (int kind = 0; kind < COORD_LANE_COUNT; kind++) {
+        flush_lanes(lanes[kind]);
+    }
+    for (int kind = 0; kind < COORD_LANE_COUNT; kind++) {
+        done = done && daemon->dirty_lanes[kind] == NULL;
+    }
+    return done;
 }

@@ -49,7 +49,7 @@ static const struct tpc_opt options[] = {
     {OPT("batch-max", TPC_OPT_UINT, batch_max), .default_text = "500", .argument = "N", .min = 1,
      .max = 1000, .help = "most messages in one request to a participant"},
     {OPT("lanes-max", TPC_OPT_UINT, lanes_max), .default_text = "32", .argument = "N", .min = 1,
-     .max = 1000, .help = "most requests under way to a participant, prepares and outcomes each"},
+     .max = 1000, .help = "most requests under way to a participant, of each sort"},
     {OPT("log-queue-max", TPC_OPT_SIZE, queue_max_bytes), .default_text = "256M",
      .argument = "SIZE", .min = 1 << 20, .help = "memory for records that wait for the log"},
     {OPT("drain", TPC_OPT_DURATION, drain_ms), .default_text = "10s", .argument = "TIME",

@@ -384,6 +384,30 @@ class Deaths(Interactive):
         self.balances = self.world.balance("east"), self.world.balance("west")
         self.nothing_is_held()
 
+    def test_steps_that_wait_leave_room_for_the_one_that_they_wait_for(self):
+        self.world.daemons["coordinator"].stop()
+        self.restart_coordinator("--lanes-max", "2")
+        oldest, old, young = (self.open() for _ in range(3))
+        self.does(young, "east", TAKE)
+        answers, threads = [], []
+        for txn in (old, oldest):
+            waits = wire.metrics(self.east)["assent_resource_waits_total"]
+            threads.append(threading.Thread(
+                target=lambda txn=txn: answers.append(self.step(txn, "east", TAKE))))
+            threads[-1].start()
+            wire.until(lambda: wire.metrics(self.east)["assent_resource_waits_total"] > waits, "it waits")
+        self.does(young, "west", GIVE)
+        self.does(young, "east", READ)
+        self.commits(young)
+        for txn in (old, oldest):
+            self.post(txn, "abort")
+        for thread in threads:
+            thread.join()
+        self.balances = self.world.balance("east"), self.world.balance("west")
+        self.nothing_is_held()
+        self.world.daemons["coordinator"].stop()
+        self.restart_coordinator()
+
     def test_a_participant_dies_between_two_steps(self):
         for again in ("step", "commit"):
             with self.subTest(again=again):
