@@ -58,7 +58,8 @@ static void unknown_transaction(struct api_request *request, const char *id)
     struct tpc_buf out = {0}, detail = {0};
     tpc_buf_addf(&detail,
                  "no transaction '%s' is known: it was never begun here, or was aborted before a "
-                 "restart, or ended longer ago than the retention time",
+                 "restart, or ended longer ago than the retention time or before the newest "
+                 "--retained-max",
                  id);
     api_problem_begin(&out, "not-found", "No such transaction", 404, detail.data, NULL);
     api_jw_key(&out, "known");

@@ -222,10 +222,17 @@ bool coord_has_room(struct coord_daemon *daemon, struct api_request *request, bo
 }
 
 /* One-phase commit leaves the coordinator without a record: only where nobody can ask about the
- * transaction later, by key or by an id told before its outcome. */
-static bool may_be_one_phase(const struct api_submit *submit, const struct coord_wish *wish)
+ * transaction later, by key or by an id told before its outcome. And the prepare must name the log
+ * that it is for: a new log of a participant that lost its old one would take a repetition for new
+ * work, though the old one refused it, and that was told. */
+static bool may_be_one_phase(struct coord_daemon *daemon, const struct api_submit *submit,
+                             const struct coord_wish *wish)
 {
-    return submit->branch_count == 1 && !wish->has_key && !wish->async && !wish->has_wait;
+    if (submit->branch_count != 1 || wish->has_key || wish->async || wish->has_wait) {
+        return false;
+    }
+    const struct coord_member *member = find_participant(daemon, submit->branches[0].participant);
+    return !tpc_id_is_zero(&member->participant_id);
 }
 
 static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *submit,
@@ -235,7 +242,7 @@ static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *
     if (xact == NULL) {
         return NULL;
     }
-    coord_init(xact->fsm, xact->branch_count, may_be_one_phase(submit, wish));
+    coord_init(xact->fsm, xact->branch_count, may_be_one_phase(daemon, submit, wish));
     xact->began_us = tpc_clock_wall_us();
     xact->began_mono_us = tpc_clock_mono_us();
     xact->timeout_ms = submit->timeout_ms;

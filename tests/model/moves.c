@@ -65,7 +65,9 @@ static void add_txn(const struct model_config *config, const struct world *world
     const struct ctxn *state = &world->txns[txn];
     uint8_t t = (uint8_t)txn;
     if ((state->past & PAST_SUBMITTED) == 0) {
-        if (!config->one_phase || !config->lost_logs) { /* docs/protocol.md: one case is open */
+        /* A log that is not known is not committed to in one phase. The model does so all the same
+         * where that does no harm: where no log is lost. */
+        if (!config->one_phase || !config->lost_logs) {
             add(out, MOVE(SUBMIT, .txn = t));
         }
         if (config->one_phase) {

@@ -23,9 +23,8 @@
  *   three                                                                                    x
  *   two-by-two                                                                               x
  *
- * In none of them: a one-phase prepare to a participant that loses its log, and of which the
- * coordinator had heard nothing (docs/protocol.md); interactive transactions before their prepare
- * (the tables' ACTIVE and WORKING); conflicts over locks, which only ever refuse work. */
+ * In none of them: interactive transactions before their prepare (the tables' ACTIVE and WORKING);
+ * conflicts over locks, which only ever refuse work. */
 #include "tests/model/runs.h"
 
 #define ALL_WORK (WORK_READY | WORK_READ_ONLY | WORK_REFUSED)
