@@ -22,6 +22,14 @@ enum part_state part_on_prepare(struct part_move *m)
 
 /* ---- Interactive ---- */
 
+/* A one-phase outcome rests on this branch alone: after a crash a repetition of its steps and its
+ * prepare must not commit what was told to be aborted. */
+static enum part_state force_tombstone(struct part_move *m)
+{
+    emit(m, PART_FX_FORCE_ABORTED);
+    return PART_TOMBSTONING;
+}
+
 enum part_state part_on_execute(struct part_move *m)
 {
     emit(m, PART_FX_CANCEL_TIMER);
@@ -46,6 +54,9 @@ enum part_state part_on_executed(struct part_move *m)
 enum part_state part_on_step_refused(struct part_move *m)
 {
     emit(m, PART_FX_NO_RESULTS);
+    if (m->branch->one_phase) {
+        return force_tombstone(m);
+    }
     if (m->branch->abort_wanted) {
         emit(m, PART_FX_ACK_ABORTED);
     }
@@ -98,10 +109,15 @@ enum part_state part_on_prepare_committed(struct part_move *m)
 
 enum part_state part_on_prepare_aborted(struct part_move *m)
 {
-    if (m->branch->state == PART_ABORTED && m->ev->one_phase && !m->branch->durable_abort) {
+    bool one_phase = m->ev->one_phase || m->branch->one_phase;
+    if (one_phase && m->branch->state == PART_ABORTING) {
+        m->branch->one_phase = true;
         m->branch->prepare_waits = true;
-        emit(m, PART_FX_FORCE_ABORTED);
-        return PART_TOMBSTONING;
+        return PART_ABORTING;
+    }
+    if (one_phase && !m->branch->durable_abort) {
+        m->branch->prepare_waits = true;
+        return force_tombstone(m);
     }
     emit(m, PART_FX_VOTE_NO);
     return m->branch->state;
@@ -128,7 +144,14 @@ enum part_state part_on_abort_executing(struct part_move *m)
         m->branch->abort_wanted = true;
         emit(m, PART_FX_DB_CANCEL);
     }
+    m->branch->one_phase |= m->branch->state == PART_WORKING && m->ev->one_phase;
     return m->branch->state;
+}
+
+enum part_state part_on_abort_aborting(struct part_move *m)
+{
+    m->branch->one_phase |= m->ev->one_phase;
+    return PART_ABORTING;
 }
 
 enum part_state part_on_abort_wanted(struct part_move *m)
@@ -168,6 +191,7 @@ enum part_state part_on_decided(struct part_move *m)
         emit(m, PART_FX_DB_COMMIT);
         return PART_COMMITTING;
     }
+    m->branch->one_phase |= m->branch->state == PART_ACTIVE && m->ev->one_phase;
     emit(m, PART_FX_DB_ABORT);
     return PART_ABORTING;
 }
@@ -336,6 +360,9 @@ enum part_state part_on_proof_prepared(struct part_move *m)
 enum part_state part_on_aborted(struct part_move *m)
 {
     m->branch->retrying = false;
+    if (m->branch->one_phase) {
+        return force_tombstone(m);
+    }
     if (m->branch->logged) {
         emit(m, PART_FX_LOG_ABORTED);
     }

@@ -26,6 +26,7 @@ enum part_state part_on_prepare_committed(struct part_move *m);
 enum part_state part_on_prepare_aborted(struct part_move *m);
 enum part_state part_on_abort_unknown(struct part_move *m);
 enum part_state part_on_abort_executing(struct part_move *m);
+enum part_state part_on_abort_aborting(struct part_move *m);
 enum part_state part_on_abort_wanted(struct part_move *m);
 enum part_state part_on_abort_aborted(struct part_move *m);
 enum part_state part_on_commit_aborted(struct part_move *m);

@@ -26,6 +26,7 @@ struct world {
     bool chaos, one_phase, commit, meddled;
     bool may_meddle;
     enum job job;
+    bool interactive, worked;               /* steps in any life; in this one, and not undone */
     bool in_database;                       /* the work is committed there, with its proof */
     bool step_waits, vote_waits, ack_waits; /* somebody waits for an answer */
     bool said_yes, said_no;                 /* in any life */
@@ -117,6 +118,7 @@ static void carry_out(struct world *w, enum part_effect_type type)
     switch (type) {
     case PART_FX_DB_EXECUTE:
         start_job(w, JOB_EXECUTE);
+        w->interactive = true;
         break;
     case PART_FX_RESULTS:
     case PART_FX_NO_RESULTS:
@@ -244,14 +246,22 @@ static void fold(struct world *w, const struct logged *entry)
     tpc_buf_done(&bytes);
 }
 
+/* Steps that nobody knows any more cannot be prepared. */
+static bool is_work_lost(const struct world *w)
+{
+    return w->interactive && !w->worked;
+}
+
 /* The database commits in one step: when we crash meanwhile it is done, or it is not. */
 static void crash_database(struct world *w, bool done)
 {
-    if (done && (w->job == JOB_COMMIT || (w->job == JOB_PREPARE && w->one_phase))) {
+    if (done &&
+        (w->job == JOB_COMMIT || (w->job == JOB_PREPARE && w->one_phase && !is_work_lost(w)))) {
         TPC_ASSERT(!w->said_no);
         w->in_database = true;
     }
     w->job = NO_JOB;
+    w->worked = false;
 }
 
 /* Bit 0 of @survivors: the database was done; bit 1: the record being forced is there; the others:
@@ -289,6 +299,9 @@ static void crash(struct world *w, uint8_t survivors)
 static bool can_answer(const struct world *w, enum part_event_type type)
 {
     bool one_phase = w->now.one_phase;
+    if (w->job == JOB_PREPARE && is_work_lost(w) && !w->in_database) {
+        return type == PART_EV_DB_REFUSED;
+    }
     switch (w->job) {
     case JOB_EXECUTE:
         return w->in_database ? type == PART_EV_DB_PROOF
@@ -371,6 +384,8 @@ static void happen(struct world *w, enum part_event_type type)
         TPC_ASSERT(w->one_phase || w->commit || w->meddled);
         w->in_database = true;
     }
+    w->worked = type == PART_EV_DB_EXECUTED ||
+                (w->worked && type != PART_EV_DB_REFUSED && type != PART_EV_DB_ABORTED);
     if (type == PART_EV_FORCED) {
         forced(w);
     }
@@ -438,6 +453,7 @@ static enum part_event_type good_news(const struct world *w)
         return w->in_database ? PART_EV_DB_PROOF : PART_EV_DB_EXECUTED;
     case JOB_PREPARE:
         return w->in_database     ? PART_EV_DB_PROOF
+               : is_work_lost(w)  ? PART_EV_DB_REFUSED
                : w->now.one_phase ? PART_EV_DB_COMMITTED
                                   : PART_EV_DB_READY;
     case JOB_COMMIT:
