@@ -60,15 +60,32 @@ struct branch *part_table_add(struct part_daemon *daemon, const struct tpc_id *g
     return branch;
 }
 
+/* Its client may be at work at another participant: the coordinator knows. If that says nothing the
+ * branch is given up, so that its locks are not held for nobody. */
+static void on_idle(struct work *work)
+{
+    struct branch *branch = work->branch;
+    struct part_daemon *daemon = branch->daemon;
+    if (work->overdue) {
+        part_branch_give_up(branch, API_CAUSE_TIMEOUT,
+                            "nobody went on with the interactive branch within its time-out, and "
+                            "its coordinator did not answer");
+        return;
+    }
+    work->overdue = true;
+    part_ask(branch);
+    tpc_timer_arm(&daemon->timers, &work->timer,
+                  tpc_clock_mono_ms() + daemon->settings->ask_max_ms);
+}
+
 static void on_timer(struct tpc_timer *timer)
 {
     struct work *work = (struct work *)((char *)timer - offsetof(struct work, timer));
     if (work->branch->fsm.state == PART_ACTIVE) {
-        part_branch_give_up(work->branch, API_CAUSE_TIMEOUT,
-                            "nobody went on with the interactive branch within its time-out");
-        return;
+        on_idle(work);
+    } else {
+        part_event_sure(work->branch, PART_EV_TIMER);
     }
-    part_event_sure(work->branch, PART_EV_TIMER);
 }
 
 void part_branch_give_up(struct branch *branch, enum api_cause_code code, const char *why)

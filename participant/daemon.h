@@ -71,8 +71,9 @@ struct work {
     struct tpc_buf payload; /* for the prepared record; at start for restore */
     unsigned tries;         /* of the timer, since the state began */
     bool job_busy, force_busy;
-    bool asking; /* in an inquiry, or queued for one */
-    bool proven; /* at start: the database has the proof */
+    bool asking;  /* in an inquiry, or queued for one */
+    bool proven;  /* at start: the database has the proof */
+    bool overdue; /* interactive: nobody went on, and the coordinator was asked about it */
 };
 
 /* Who decided by hand, and why. */

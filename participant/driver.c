@@ -57,6 +57,7 @@ static void arm(struct branch *branch)
     uint64_t delay_ms;
     if (branch->fsm.state == PART_ACTIVE) {
         delay_ms = branch->idle_ms;
+        work->overdue = false;
     } else if (branch->fsm.retrying) {
         unsigned shift = work->tries < 7 ? work->tries : 7;
         delay_ms = (uint64_t)RETRY_FIRST_MS << shift;

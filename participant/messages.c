@@ -175,7 +175,9 @@ static void refuse_over(struct reply *reply, const struct api_message *message)
 
 static void take_work(struct branch *branch, struct api_message *message)
 {
-    struct part_job *job = &part_branch_work(branch)->job;
+    struct work *work = part_branch_work(branch);
+    struct part_job *job = &work->job;
+    work->asking = false; /* what was asked about an idle branch is not to be told any more */
     branch->began_us = message->began_us;
     branch->idle_ms = message->timeout_ms;
     job->executed = message->executed;

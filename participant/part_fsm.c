@@ -5,7 +5,8 @@
  *               └────────────┴──────────────────────┴────────────▲
  *
  * An interactive branch comes to EXECUTING by way of WORKING ⇄ ACTIVE: its work is done in steps,
- * whose results are told. Nothing of it is in the log, and it is given up when nobody goes on.
+ * whose results are told. Nothing of it is in the log, and it is given up when nobody goes on and
+ * the coordinator does not say either that it is still open.
  *
  * The work is done first (EXECUTING), then the record from which it can be redone is forced
  * (LOGGING), then yes is said. A participant aborts on its own only up to there. PREPARED is in
@@ -80,6 +81,8 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_PREPARE]         = ON(prepare_active,    TO(EXECUTING)),
     [PART_EV_ABORT]           = ON(decided,           TO(ABORTING)),
     [PART_EV_TIMER]           = SAY(DB_ABORT, ABORTING),
+    [PART_EV_TOLD_ABORT]      = ON(decided,           TO(ABORTING)),
+    [PART_EV_TOLD_UNDECIDED]  = SAY(ARM_TIMER, ACTIVE), /* its client is at work elsewhere */
 },
 [PART_EXECUTING] = { /* a commit cannot come: nobody was told yes */
     [PART_EV_EXECUTE]         = SAY(NO_RESULTS, EXECUTING),

@@ -244,6 +244,15 @@ class Interactive(checks.Case):
         self.commits(old)
         self.nothing_is_held()
 
+    def test_who_is_at_work_at_one_participant_is_not_idle_at_the_other(self):
+        txn = self.open(timeout_ms=1500)
+        self.does(txn, "east", TAKE)
+        until = time.monotonic() + 4
+        while time.monotonic() < until:
+            self.does(txn, "west", READ)
+        self.does(txn, "west", GIVE)
+        self.commits(txn)
+
     def test_a_program_beside_the_agent(self):
         txn = self.open()
         self.does(txn, "east", TAKE)
