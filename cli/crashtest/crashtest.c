@@ -292,6 +292,37 @@ static void add_kills(struct cli_plan *plan)
     }
 }
 
+/* Does one of the lines of @names say @point, which has @size bytes? */
+static bool has_line(const char *names, const char *point, size_t size)
+{
+    for (const char *line = names; line != NULL && *line != '\0';) {
+        size_t length = strcspn(line, "\n");
+        if (length == size && memcmp(line, point, size) == 0) {
+            return true;
+        }
+        line += length + (line[length] == '\n');
+    }
+    return false;
+}
+
+/* A point that no process has would be a test of nothing, which always holds. */
+static bool knows_point(const struct cli_crashtest *test, const char *point)
+{
+    bool found = point[0] == '\0';
+    for (unsigned node = 0; node <= test->setup.spec_count && !found; node++) {
+        char *names = points_of(&test->setup, node);
+        found = has_line(names, point, strlen(point));
+        free(names);
+    }
+    if (!found) {
+        (void)fprintf(stderr,
+                      "assent crashtest: no process has a failpoint \"%s\"; assentd and "
+                      "assent-agent --list-failpoints\nname theirs\n",
+                      point);
+    }
+    return found;
+}
+
 static void inject_all(struct engine *engine)
 {
     struct cli_crashtest *test = engine->test;
@@ -330,7 +361,9 @@ static void judge_completeness(struct engine *engine)
     test->took_ms = tpc_clock_mono_ms() - engine->began_ms;
     test->complete = true;
     for (size_t i = 0; i < test->plan.count; i++) {
-        test->complete = test->complete && test->plan.items[i].done;
+        const struct cli_injection *item = &test->plan.items[i];
+        bool only_said = test->list && item->row != CLI_ROW_NOTHING;
+        test->complete = test->complete && (item->done || only_said);
     }
     bool enough = engine->failures >= test->violations_max;
     test->interrupted = atomic_load(&cancelled);
@@ -356,15 +389,14 @@ enum cli_exit cli_crashtest_run(struct cli_crashtest *test)
     bool keep = test->keep;
     if (open_setup(test, &err) != TPC_OK) {
         (void)fprintf(stderr, "assent crashtest: %s\n", err.text);
+    } else if (!knows_point(test, test->choice.point) || !knows_point(test, test->choice.again)) {
+        result = CLI_USAGE;
     } else if (!rehearse(test)) {
         keep = true;
     } else {
         inject_all(&engine);
         cli_report_progress_end();
         judge_completeness(&engine);
-        if (test->list && test->complete) {
-            cli_report_list(test);
-        }
         result = cli_report(test);
     }
     cli_setup_close(&test->setup, keep || engine.failures > 0);

@@ -45,7 +45,6 @@ bool cli_report_is_unfired(const struct cli_crashtest *test, const struct cli_in
 void cli_report_violation(const struct cli_crashtest *test, const struct cli_injection *item);
 /* To stdout, and to report_path. */
 enum cli_exit cli_report(const struct cli_crashtest *test);
-void cli_report_list(const struct cli_crashtest *test);
 /* How far it is, when stderr is a terminal. */
 void cli_report_progress(const struct cli_crashtest *test, uint64_t began_ms, bool more_to_come);
 void cli_report_progress_end(void);

@@ -206,8 +206,9 @@ static void print_all(const struct cli_crashtest *test)
     if (!test->complete) {
         (void)printf("Not all was injected: %s. ", test->why);
     }
-    (void)printf(violated == 0 ? "Everything that is promised held.\n"
-                               : "%u injections broke a promise.\n",
+    (void)printf(violated > 0     ? "%u injections broke a promise.\n"
+                 : test->complete ? "Everything that is promised held.\n"
+                                  : "So far everything that is promised held.\n",
                  violated);
 }
 
@@ -336,8 +337,12 @@ static bool write_file(const char *path, const struct tpc_buf *json)
 
 /* ---- All of it ---- */
 
-void cli_report_list(const struct cli_crashtest *test)
+static void print_list(const struct cli_crashtest *test)
 {
+    if (!test->complete) {
+        (void)fprintf(stderr, "assent crashtest: nothing is listed: %s\n", test->why);
+        return;
+    }
     for (size_t i = 0; i < test->plan.count; i++) {
         struct tpc_buf what = {0};
         if (test->plan.items[i].row != CLI_ROW_NOTHING) {
@@ -346,6 +351,21 @@ void cli_report_list(const struct cli_crashtest *test)
         }
         tpc_buf_done(&what);
     }
+}
+
+/* What was asked for does not come up at all. That everything held would be no news. */
+static bool is_of_nothing(const struct cli_crashtest *test)
+{
+    bool nothing = test->complete && (test->choice.rows & ~(1U << CLI_ROW_NOTHING)) != 0;
+    for (size_t i = 0; i < test->plan.count; i++) {
+        nothing = nothing && test->plan.items[i].row == CLI_ROW_NOTHING;
+    }
+    if (nothing) {
+        (void)fputs("assent crashtest: nothing to inject: what was asked for does not come up in "
+                    "these scenes\n",
+                    stderr);
+    }
+    return nothing;
 }
 
 enum cli_exit cli_report(const struct cli_crashtest *test)
@@ -359,7 +379,9 @@ enum cli_exit cli_report(const struct cli_crashtest *test)
         good = false;
     } else if (test->format != CLI_TABLE) {
         cli_print_json(test->format, parsed);
-    } else if (!test->list) {
+    } else if (test->list) {
+        print_list(test);
+    } else {
         print_all(test);
     }
     if (good && test->report_path != NULL) {
@@ -367,7 +389,7 @@ enum cli_exit cli_report(const struct cli_crashtest *test)
     }
     api_json_free(parsed);
     tpc_buf_done(&json);
-    return good && !test->interrupted && count_violated(test) == 0 &&
+    return good && !is_of_nothing(test) && !test->interrupted && count_violated(test) == 0 &&
                    (count_unfired(test) == 0 || !unfired_is_error(test))
                ? CLI_OK
                : CLI_ERROR;
