@@ -11,6 +11,13 @@ static const char *const broken_names[] = {
 #undef SIM_BROKEN_NAME
 };
 
+static const char usage[] =
+    "usage: simulate [--seed N] [--runs N] [--seconds N] [--all-kinds] [--twice] [--trace]\n"
+    "       simulate --seed N --shrink | --seeds FILE\n"
+    "  --participants N, --transactions N, --clients N,N…  of a smaller world\n"
+    "  --faults NAME,NAME…   only these, as they are named in the counts\n"
+    "  --broken DEFECT       a world with this defect, which must be noticed\n";
+
 static bool parse_number(const char *text, uint64_t *out)
 {
     char *end;
@@ -102,8 +109,8 @@ bool sim_options_parse(int count, char *const arguments[], struct sim_options *r
             continue;
         }
         if (i + 1 == count || !parse_value(ret_options, arguments[i], arguments[i + 1])) {
-            fprintf(stderr, "sim: what is %s %s?\n", arguments[i],
-                    i + 1 < count ? arguments[i + 1] : "");
+            fprintf(stderr, "sim: %s%s%s is not understood\n%s", arguments[i],
+                    i + 1 < count ? " " : "", i + 1 < count ? arguments[i + 1] : "", usage);
             return false;
         }
         i++;
