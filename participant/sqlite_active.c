@@ -65,16 +65,18 @@ struct part_branch_entry *part_active_find(struct part_sqlite *sqlite, struct pa
 bool part_active_is_late(struct part_sqlite *sqlite, const struct part_branch_entry *entry)
 {
     struct part_capture *capture = &sqlite->capture;
-    bool late = entry->unguarded && capture->wrote;
+    bool late = entry->unguarded && (capture->wrote || capture->serializable);
     for (const struct part_change *c = capture->first; c != NULL && !late; c = c->next) {
         struct part_recent *recent = NULL;
         HASH_FIND(hh, sqlite->recent, &c->name, sizeof(c->name), recent);
         late = recent != NULL && recent->change > entry->since;
     }
     if (late) {
-        part_refuse(&capture->refusal, API_CAUSE_CONFLICT,
-                    "a row that the branch writes was changed by another one since it began: read "
-                    "it again in a new transaction");
+        part_refuse(
+            &capture->refusal, API_CAUSE_CONFLICT,
+            "a row that the branch %s was changed by another one since it began: read it again "
+            "in a new transaction",
+            capture->wrote ? "writes" : "read");
     }
     return late;
 }

@@ -295,7 +295,8 @@ void part_branch_done_all(struct part_sqlite *sqlite);
  * job has ended. */
 struct part_branch_entry *part_active_find(struct part_sqlite *sqlite, struct part_job *job);
 /* Captured, and not its first step: does it change a row that another branch has changed since it
- * began? Then what it read of it is out of date, and it must not overwrite it. Refuses. */
+ * began? Then what it read of it is out of date, and it must not overwrite it. A serializable one
+ * need not even write, for its locks do not bind other programs. Refuses. */
 bool part_active_is_late(struct part_sqlite *sqlite, const struct part_branch_entry *entry);
 /* Captured, with all locks: keep what it did until its next step. False: no memory. */
 bool part_active_keep(struct part_sqlite *sqlite, struct part_branch_entry *entry);

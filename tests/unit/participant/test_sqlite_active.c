@@ -278,17 +278,39 @@ static void test_active__only_reads(void **state)
     fx_done(&fx);
 }
 
+/* Ends with @outcome. */
+static void read_serializably(struct fx *fx, unsigned number, unsigned executed,
+                              enum part_job_outcome outcome)
+{
+    struct part_job *job = fx_job(PART_JOB_EXECUTE, number);
+    job->executed = executed;
+    job->isolation = API_ISOLATION_SERIALIZABLE;
+    (void)fx_add(job, SUM);
+    fx_submit(fx, job);
+    assert_int_equal(fx_wait(fx, job), outcome);
+    fx_free(job);
+}
+
+static void test_active__serializable_notices_that_others_wrote(void **state)
+{
+    (void)state;
+    struct fx fx;
+    fx_setup(&fx, SCHEMA);
+    read_serializably(&fx, 1, 0, PART_JOB_EXECUTED);
+    read_serializably(&fx, 1, 1, PART_JOB_EXECUTED);
+    fx_must(&fx, "PRAGMA busy_timeout = 10000");
+    fx_must(&fx, "UPDATE t SET n = 99 WHERE id = 1");
+    read_serializably(&fx, 1, 2, PART_JOB_REFUSED); /* else it saw two sums */
+    assert_int_equal(fx_vote(&fx, 5, "UPDATE t SET n = 0"), PART_JOB_READY);
+    fx_done(&fx);
+}
+
 static void test_active__serializable_keeps_what_it_read(void **state)
 {
     (void)state;
     struct fx fx;
     fx_setup(&fx, SCHEMA);
-    struct part_job *job = fx_job(PART_JOB_EXECUTE, 1);
-    job->isolation = API_ISOLATION_SERIALIZABLE;
-    (void)fx_add(job, "SELECT sum(n) FROM t");
-    fx_submit(&fx, job);
-    assert_int_equal(fx_wait(&fx, job), PART_JOB_EXECUTED);
-    fx_free(job);
+    read_serializably(&fx, 1, 0, PART_JOB_EXECUTED);
     does(&fx, 1, 1, "UPDATE t SET n = 11 WHERE id = 1"); /* what it read stays locked */
     fx_refused(&fx, "UPDATE t SET n = 0 WHERE id = 3", API_CAUSE_CONFLICT, "older");
     assert_int_equal(fx_end(&fx, PART_JOB_ABORT, 1), PART_JOB_ABORTED);
@@ -311,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_active__the_younger_ends_while_the_older_waits_for_it),
         cmocka_unit_test(test_active__a_step_that_waits_can_be_cancelled),
         cmocka_unit_test(test_active__only_reads),
+        cmocka_unit_test(test_active__serializable_notices_that_others_wrote),
         cmocka_unit_test(test_active__serializable_keeps_what_it_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
