@@ -233,6 +233,20 @@ void coord_interactive_left(struct coord_xact *xact)
     }
 }
 
+/* One that could not be waited for would be aborted. */
+static bool may_wait(const struct coord_xact *xact, struct api_request *request,
+                     const struct coord_wish *wish)
+{
+    struct coord_daemon *daemon = xact->daemon;
+    if (xact->ended || wish->async || daemon->waiters < daemon->settings->waiters_max) {
+        return true;
+    }
+    coord_unavailable(request, "as many requests wait for a transaction as are allowed "
+                               "(--waiters-max); nothing was done");
+    daemon->stats.refused++;
+    return false;
+}
+
 void coord_interactive_commit(void *arg, struct api_request *request, const char *const args[])
 {
     struct coord_xact *xact = coord_find(arg, request, args[0]);
@@ -242,10 +256,11 @@ void coord_interactive_commit(void *arg, struct api_request *request, const char
     }
     /* The log does not say of a decided one how it came; its outcome is the answer either way. */
     bool is_whole = !xact->interactive && !xact->recovered;
-    if (is_whole || xact->fsm->state == COORD_ACTIVE) {
-        if (!is_free(xact, request)) {
-            return;
-        }
+    bool begins = is_whole || xact->fsm->state == COORD_ACTIVE;
+    if ((begins && !is_free(xact, request)) || !may_wait(xact, request, &wish)) {
+        return;
+    }
+    if (begins) {
         xact->deadline_ms = tpc_clock_mono_ms() + xact->timeout_ms;
         coord_xact_start(xact);
     }

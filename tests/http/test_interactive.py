@@ -448,6 +448,25 @@ class Deaths(Interactive):
         self.restart_coordinator()
         self.nothing_is_held()
 
+    def test_a_commit_that_cannot_be_waited_for_is_not_begun(self):
+        self.world.daemons["coordinator"].stop()
+        self.restart_coordinator("--waiters-max", "1")
+        txn = self.open()
+        self.does(txn, "east", TAKE)
+        answers = []
+        watcher = threading.Thread(target=lambda: answers.append(
+            wire.ask(self.url, "GET", "/v1/transactions/%s?wait=60s" % txn)))
+        watcher.start()
+        wire.until(lambda: wire.ask(self.url, "POST", "/v1/transactions",
+                                    {"open": True, "timeout_ms": 1000}).status == 503, "one waits")
+        self.problem(self.post(txn, "commit"), 503, "unavailable", words="--waiters-max")
+        self.does(txn, "west", GIVE)  # it goes on
+        self.step(txn, "west", "SELECT nothing FROM accounts")
+        watcher.join()
+        self.assertEqual(answers[0].json()["state"], "aborted")
+        self.world.daemons["coordinator"].stop()
+        self.restart_coordinator()
+
     def test_a_limit(self):
         self.world.daemons["coordinator"].stop()
         self.restart_coordinator("--open-max", "1")
