@@ -153,3 +153,66 @@ void api_loop_free(struct api_loop *loop)
     uv_loop_close(loop->uv);
     free(loop);
 }
+
+/* ---- Descriptors of other libraries ---- */
+
+struct api_poll {
+    uv_poll_t uv;
+    void (*on_ready)(void *arg, unsigned events);
+    void *arg;
+    unsigned wanted;
+};
+
+static void on_ready(uv_poll_t *handle, int status, int events)
+{
+    struct api_poll *poll = handle->data;
+    unsigned ready = status < 0 ? API_POLL_READ | API_POLL_WRITE
+                                : ((events & UV_READABLE) != 0 ? API_POLL_READ : 0u) |
+                                      ((events & UV_WRITABLE) != 0 ? API_POLL_WRITE : 0u);
+    poll->on_ready(poll->arg, ready);
+}
+
+enum tpc_rc api_poll_new(struct api_loop *loop, int fd, void (*ready)(void *arg, unsigned events),
+                         void *arg, struct api_poll **ret_poll, struct tpc_err *reterr)
+{
+    struct api_poll *poll = calloc(1, sizeof *poll);
+    if (poll == NULL) {
+        return tpc_fail(reterr, TPC_ENOMEM, "out of memory");
+    }
+    int rc = uv_poll_init(loop->uv, &poll->uv, fd);
+    if (rc != 0) {
+        free(poll);
+        return tpc_fail(reterr, TPC_EIO, "a descriptor cannot be watched: %s", uv_strerror(rc));
+    }
+    poll->uv.data = poll;
+    poll->on_ready = ready;
+    poll->arg = arg;
+    *ret_poll = poll;
+    return TPC_OK;
+}
+
+void api_poll_want(struct api_poll *poll, unsigned events)
+{
+    if (events == poll->wanted) {
+        return;
+    }
+    poll->wanted = events;
+    if (events == 0) {
+        uv_poll_stop(&poll->uv);
+    } else {
+        uv_poll_start(&poll->uv,
+                      ((events & API_POLL_READ) != 0 ? UV_READABLE : 0) |
+                          ((events & API_POLL_WRITE) != 0 ? UV_WRITABLE : 0),
+                      on_ready);
+    }
+}
+
+static void on_poll_closed(uv_handle_t *handle)
+{
+    free(handle->data);
+}
+
+void api_poll_free(struct api_poll *poll)
+{
+    uv_close((uv_handle_t *)&poll->uv, on_poll_closed);
+}

@@ -33,4 +33,18 @@ TPC_NODISCARD enum tpc_rc api_loop_work(struct api_loop *loop, void (*work)(void
 /* Lets what is closing or working end, then frees. */
 void api_loop_free(struct api_loop *loop);
 
+/* ---- Descriptors of other libraries ---- */
+
+enum { API_POLL_READ = 1, API_POLL_WRITE = 2 };
+
+struct api_poll;
+
+/* Watch @fd, which is non-blocking, stays the caller's, and stays open until api_poll_free. Nothing
+ * is wanted at first. @on_ready gets what it is ready for; a broken one is ready for all. */
+TPC_NODISCARD enum tpc_rc api_poll_new(struct api_loop *loop, int fd,
+                                       void (*on_ready)(void *arg, unsigned events), void *arg,
+                                       struct api_poll **ret_poll, struct tpc_err *reterr);
+void api_poll_want(struct api_poll *poll, unsigned events); /* API_POLL_…; 0: nothing */
+void api_poll_free(struct api_poll *poll); /* also from its callback, which is the last then */
+
 #endif
