@@ -259,15 +259,8 @@ static void refuse_by_code(struct part_sqlite *sqlite, int rc)
 
 static bool within_result_max(struct part_sqlite *sqlite)
 {
-    struct part_capture *capture = &sqlite->capture;
-    if (capture->job->results.size > sqlite->options.result_max) {
-        part_refuse(&capture->refusal, API_CAUSE_NOT_SUPPORTED,
-                    "the results are larger than this participant's limit of %llu bytes "
-                    "(--result-max); ask for fewer rows",
-                    (unsigned long long)sqlite->options.result_max);
-        return false;
-    }
-    return true;
+    return part_within_result_max(&sqlite->capture.refusal, sqlite->capture.job->results.size,
+                                  sqlite->options.result_max);
 }
 
 /* Step to the end, writing what comes; *ret_rows: how many rows were returned. */
@@ -304,31 +297,6 @@ static bool step_all(struct part_sqlite *sqlite, sqlite3_stmt *stmt, uint64_t *r
     return true;
 }
 
-static bool meets_expectation(struct part_capture *capture, const struct api_statement *statement,
-                              uint64_t rows, bool read)
-{
-    if (!statement->has_expect ||
-        (rows >= statement->expect_min && rows <= statement->expect_max)) {
-        return true;
-    }
-    char expected[64];
-    if (statement->expect_min == statement->expect_max) {
-        (void)snprintf(expected, sizeof(expected), "%llu",
-                       (unsigned long long)statement->expect_min);
-    } else if (statement->expect_max == UINT64_MAX) {
-        (void)snprintf(expected, sizeof(expected), "at least %llu",
-                       (unsigned long long)statement->expect_min);
-    } else {
-        (void)snprintf(expected, sizeof(expected), "%llu to %llu",
-                       (unsigned long long)statement->expect_min,
-                       (unsigned long long)statement->expect_max);
-    }
-    part_refuse(&capture->refusal, API_CAUSE_EXPECTATION_FAILED,
-                "expected %s row(s), the statement %s %llu", expected,
-                read ? "returned" : "changed", (unsigned long long)rows);
-    return false;
-}
-
 static bool run_bound(struct part_sqlite *sqlite, const struct part_stmt *kept,
                       const struct api_statement *statement)
 {
@@ -346,7 +314,7 @@ static bool run_bound(struct part_sqlite *sqlite, const struct part_stmt *kept,
     }
     api_jw_close(out, '}');
     return within_result_max(sqlite) &&
-           meets_expectation(&sqlite->capture, statement, rows, kept->reads_only);
+           part_meets_expectation(&sqlite->capture.refusal, statement, rows, kept->reads_only);
 }
 
 /* Tables that a serializable branch read stay as they are until it ends. */

@@ -12,6 +12,7 @@
 #ifndef ASSENT_PARTICIPANT_SQLITE_INTERNAL_H
 #define ASSENT_PARTICIPANT_SQLITE_INTERNAL_H
 
+#include "participant/refusal.h"
 #include "participant/resource.h"
 #include "participant/sqlite_locks.h"
 #include "participant/sqlite_schema.h"
@@ -20,15 +21,6 @@
 #include <pthread.h>
 
 struct sqlite3;
-
-/* Why a capture came to nothing; becomes a job's cause. */
-struct part_refusal {
-    enum api_cause_code code; /* API_CAUSE_NONE: it did not */
-    int statement;
-    char detail[768];
-};
-void part_refuse(struct part_refusal *refusal, enum api_cause_code code, const char *format, ...)
-    TPC_PRINTF(3, 4); /* keeps the first */
 
 /* ---- sqlite_stmts.c: the clients' statements, kept prepared, and what they may do ---- */
 

@@ -42,9 +42,7 @@ void part_sqlite_end(struct part_sqlite *sqlite, struct part_job *job,
 void part_sqlite_end_refused(struct part_sqlite *sqlite, struct part_job *job,
                              enum part_job_outcome outcome, const struct part_refusal *refusal)
 {
-    api_cause_done(&job->cause);
-    job->cause = (struct api_cause){
-        .code = refusal->code, .statement = refusal->statement, .detail = strdup(refusal->detail)};
+    part_refusal_tell(refusal, &job->cause);
     tpc_buf_clear(&job->results);
     part_sqlite_end(sqlite, job, outcome);
 }

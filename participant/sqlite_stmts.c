@@ -2,24 +2,11 @@
 
 #include <ctype.h>
 #include <sqlite3.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
 #define KEPT_MAX 256
-
-void part_refuse(struct part_refusal *refusal, enum api_cause_code code, const char *format, ...)
-{
-    if (refusal->code != API_CAUSE_NONE) {
-        return;
-    }
-    refusal->code = code;
-    va_list args;
-    va_start(args, format);
-    (void)vsnprintf(refusal->detail, sizeof(refusal->detail), format, args);
-    va_end(args);
-}
 
 /* ---- What statements may do ---- */
 
