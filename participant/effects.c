@@ -157,9 +157,9 @@ static void keep_results(struct branch *branch, struct part_job *job)
 {
     free(branch->results);
     branch->results_size = job->results.size;
-    branch->results = tpc_buf_take(&job->results);
-    if (branch->results == NULL) {
-        branch->results_size = 0;
+    branch->results = NULL;
+    if (branch->results_size > 0) { /* else it was refused, after it had begun perhaps */
+        branch->results = tpc_buf_take(&job->results);
     }
 }
 
