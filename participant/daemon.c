@@ -115,6 +115,11 @@ static enum tpc_rc open_resource(struct part_daemon *daemon, const char *url,
         .adopt = settings->adopt,
         .result_max = settings->result_max_bytes,
         .waiting_max = settings->waiting_max,
+        .sessions = settings->sessions,
+        .lock_timeout_ms = settings->lock_timeout_ms,
+        .name = settings->name,
+        .loop = daemon->loop,
+        .timers = &daemon->timers,
         .wake = part_wake,
         .wake_arg = daemon,
         .failpoints = {.capture = &part_failpoints[PART_FP_DB_CAPTURE],
@@ -124,7 +129,17 @@ static enum tpc_rc open_resource(struct part_daemon *daemon, const char *url,
                        .committed = &part_failpoints[PART_FP_DB_COMMITTED],
                        .undo = &part_failpoints[PART_FP_DB_UNDO],
                        .prove = &part_failpoints[PART_FP_DB_PROVE],
-                       .restore = &part_failpoints[PART_FP_DB_RESTORE]},
+                       .restore = &part_failpoints[PART_FP_DB_RESTORE],
+                       .connect = &part_failpoints[PART_FP_PG_CONNECT],
+                       .execute = &part_failpoints[PART_FP_PG_EXECUTE],
+                       .prepared = &part_failpoints[PART_FP_PG_PREPARED],
+                       .finish = &part_failpoints[PART_FP_PG_FINISH],
+                       .finished = &part_failpoints[PART_FP_PG_FINISHED],
+                       .decide = &part_failpoints[PART_FP_PG_DECIDE],
+                       .decided = &part_failpoints[PART_FP_PG_DECIDED],
+                       .roll_back = &part_failpoints[PART_FP_PG_ROLL_BACK],
+                       .ask = &part_failpoints[PART_FP_PG_ASK],
+                       .list = &part_failpoints[PART_FP_PG_LIST]},
     };
     return part_resource_open(&resource, &daemon->resource, reterr);
 }
@@ -160,6 +175,7 @@ static void on_recovered(struct part_daemon *daemon)
     }
     daemon->recovered = true;
     part_retention_start(daemon);
+    part_compare_start(daemon);
     on_wake(daemon); /* what came before is not told again */
     (void)part_fp(PART_FP_START_READY);
     tpc_log(TPC_LOG_INFO, "daemon.ready", tpc_kv_str("name", daemon->settings->name),

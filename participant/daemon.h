@@ -33,6 +33,8 @@ struct part_settings {
     uint64_t body_max_bytes;   /* */
     uint64_t result_max_bytes; /* of one branch */
     uint64_t waiting_max;      /* branches that wait for locks */
+    uint64_t sessions;         /* at a database server; 0: by the number of cores */
+    uint64_t lock_timeout_ms;  /* there */
     uint64_t queue_max_bytes;  /* of the log */
     uint64_t ask_first_ms;     /* in doubt: first inquiry, then with back-off … */
     uint64_t ask_max_ms;       /* … up to this */
@@ -71,9 +73,11 @@ struct work {
     struct tpc_buf payload; /* for the prepared record; at start for restore */
     unsigned tries;         /* of the timer, since the state began */
     bool job_busy, force_busy;
-    bool asking;  /* in an inquiry, or queued for one */
-    bool proven;  /* at start: the database has the proof */
-    bool overdue; /* interactive: nobody went on, and the coordinator was asked about it */
+    bool keeping;      /* the record that proves its commit is on its way to the disk … */
+    bool commit_waits; /* … and the commit waits for it */
+    bool asking;       /* in an inquiry, or queued for one */
+    bool proven;       /* at start: the database has the proof */
+    bool overdue;      /* interactive: nobody went on, and the coordinator was asked about it */
 };
 
 /* Who decided by hand, and why. */
@@ -88,6 +92,7 @@ struct branch {
     bool ended;   /* in daemon->ended, else in daemon->live */
     bool logged;  /* records are in the log */
     bool expires; /* in its coordinator's expiries */
+    bool adopted; /* found at the server at start; its record is to be written again */
     struct tpc_id coordinator_id;
     uint64_t began_us; /* wall clock: the transaction's start, its age for wait-die */
     uint64_t at_us;    /* wall clock: when it came, or was prepared; after the end: when it ended */
@@ -164,6 +169,7 @@ struct part_daemon {
 
     size_t expiry_count; /* of all coordinators */
     struct tpc_timer retention;
+    struct tpc_timer compare;
     /* Proofs to be dropped once the erasure of their records is durable. */
     struct tpc_id *unproved;
     size_t unproved_count;
@@ -215,8 +221,17 @@ void part_event_sure(struct branch *branch, enum part_event_type type);
 /* ---- effects.c: the log and the database ---- */
 void part_force(struct branch *branch, enum wal_kind kind);
 void part_log(struct branch *branch, enum wal_kind kind);
+/* The record of @kind in @out. */
+void part_encode(struct branch *branch, enum wal_kind kind, struct tpc_buf *out);
 void part_job_start(struct branch *branch, enum part_job_kind kind);
 void part_job_cancel(struct branch *branch);
+
+/* ---- keep.c: records that no vote waits for, but a commit ---- */
+
+/* What a server holds of the branch, and by what the commit is proved: forced, but nobody waits. */
+void part_keep(struct branch *branch);
+/* The same of a branch that is committed in one phase; the job goes on when it is durable. */
+void part_keep_attempt(struct part_job *job);
 
 /* ---- messages.c ---- */
 /* Act on all messages of @take_envelope; a line for each goes into @stream, which is ended. */
@@ -262,6 +277,17 @@ void part_retain(struct branch *branch); /* it has ended */
  * has forgotten them. */
 size_t part_retention_overdue(const struct part_daemon *daemon);
 void part_retention_forced(struct part_daemon *daemon); /* a force is done */
+
+/* The log has a record of it that is no branch's state; it goes when its time is over. */
+void part_retain_unknown(struct part_daemon *daemon, const struct tpc_id *coordinator_id,
+                         const struct tpc_id *gtid);
+
+/* ---- compare.c: what the server holds, and what we know ---- */
+/* A branch that is unknown here: it is in doubt. At start (the daemon is not recovered) the caller
+ * writes its record and lets it ask. */
+TPC_NODISCARD enum tpc_rc part_adopt(struct part_daemon *daemon, const struct part_found *found,
+                                     struct tpc_err *reterr);
+void part_compare_start(struct part_daemon *daemon);
 
 /* ---- recovery.c ---- */
 /* Read the log and compare it with the database, on another thread; then @done on the loop. */

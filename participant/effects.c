@@ -38,8 +38,7 @@ static enum part_failpoint forced_point(enum part_state state)
     }
 }
 
-/* The record of @kind as malloc'ed bytes in @out. */
-static void encode(struct branch *branch, enum wal_kind kind, struct tpc_buf *out)
+void part_encode(struct branch *branch, enum wal_kind kind, struct tpc_buf *out)
 {
     const struct by_hand *hand = &branch->by_hand;
     struct part_record record = {
@@ -96,7 +95,7 @@ void part_force(struct branch *branch, enum wal_kind kind)
     if (part_fp(force_point(kind))) {
         part_halt("the log cannot be written", NULL);
     }
-    encode(branch, kind, &record);
+    part_encode(branch, kind, &record);
     work->append = (struct wal_append){.size = record.size, .force = true, .done = on_forced};
     work->append.data = tpc_buf_take(&record); /* which forgets the size */
     work->force_busy = true;
@@ -112,11 +111,15 @@ void part_log(struct branch *branch, enum wal_kind kind)
 {
     struct tpc_buf record = {0};
     (void)part_branch_work(branch);
+    if (kind == WAL_PART_PREPARED) {
+        part_keep(branch); /* the database holds it */
+        return;
+    }
     if ((kind == WAL_PART_COMMITTED && part_fp(PART_FP_COMMITTED_LOG)) ||
         (kind == WAL_PART_ABORTED && part_fp(PART_FP_ABORTED_LOG))) {
         part_halt("the log cannot be written", NULL);
     }
-    encode(branch, kind, &record);
+    part_encode(branch, kind, &record);
     size_t size = record.size;
     /* The order of records matters: an aborted branch's locks are free for the next one. */
     if (wal_log_submit_lazy(branch->daemon->log, tpc_buf_take(&record), size) != TPC_OK) {
@@ -149,6 +152,8 @@ static struct part_event event_of(const struct part_job *job)
         return (struct part_event){.type = PART_EV_DB_ABORTED};
     case PART_JOB_NO_PROOF:
         return (struct part_event){.type = PART_EV_DB_NO_PROOF};
+    case PART_JOB_LISTED:
+        break;
     }
     TPC_ASSERT(!"an outcome");
 }
@@ -213,12 +218,17 @@ void part_job_start(struct branch *branch, enum part_job_kind kind)
     struct work *work = part_branch_work(branch);
     struct part_job *job = &work->job;
     TPC_ASSERT(!work->job_busy);
+    if (kind == PART_JOB_COMMIT && work->keeping) {
+        work->commit_waits = true;
+        return;
+    }
     job->kind = kind;
     job->gtid = branch->gtid;
     job->coordinator_id = branch->coordinator_id;
     job->began_us = branch->began_us;
     job->one_phase = branch->fsm.one_phase;
     job->done = on_job_done;
+    job->record = part_keep_attempt;
     job->cause.statement = -1;
     atomic_store(&job->cancelled, false);
     work->job_busy = true;

@@ -42,10 +42,22 @@
     X(DB_UNDO, "agent.db.undo")                   /* before a branch is undone */                  \
     X(DB_PROVE, "agent.db.prove")                 /* before proof is looked up */                  \
     X(DB_RESTORE, "agent.db.restore")             /* while locks are taken again */                \
-    X(LOG_APPEND, "agent.log.append")             /* before a group of records is written */       \
-    X(LOG_FORCE, "agent.log.force")               /* written, before they are durable */           \
-    X(LOG_FORCED, "agent.log.forced")             /* durable, nobody told */                       \
-    X(RETENTION_ERASE, "agent.retention.erase")   /* before old records are erased */
+    X(PG_CONNECT, "agent.pg.connect")             /* before a session is opened */                 \
+    X(PG_EXECUTE, "agent.pg.execute")             /* before a branch's statements are sent */      \
+    X(PG_PREPARED, "agent.pg.prepared")         /* the server has prepared it, before the vote */  \
+    X(PG_RECORD, "agent.pg.record")             /* before its number goes to the log */            \
+    X(PG_RECORDED, "agent.pg.recorded")         /* durable: it may be committed */                 \
+    X(PG_FINISH, "agent.pg.finish")             /* one-phase: before the commit is sent */         \
+    X(PG_FINISHED, "agent.pg.finished")         /* one-phase: committed, nobody told */            \
+    X(PG_DECIDE, "agent.pg.decide")             /* before COMMIT PREPARED is sent */               \
+    X(PG_DECIDED, "agent.pg.decided")           /* committed, nobody told */                       \
+    X(PG_ROLL_BACK, "agent.pg.roll_back")       /* before ROLLBACK PREPARED is sent */             \
+    X(PG_ASK, "agent.pg.ask")                   /* before the server is asked for proof */         \
+    X(PG_LIST, "agent.pg.list")                 /* before it is asked what it holds */             \
+    X(LOG_APPEND, "agent.log.append")           /* before a group of records is written */         \
+    X(LOG_FORCE, "agent.log.force")             /* written, before they are durable */             \
+    X(LOG_FORCED, "agent.log.forced")           /* durable, nobody told */                         \
+    X(RETENTION_ERASE, "agent.retention.erase") /* before old records are erased */
 
 enum part_failpoint {
 #define PART_FAILPOINT_ENUM(name, text) PART_FP_##name,

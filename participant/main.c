@@ -43,6 +43,11 @@ static const struct tpc_opt options[] = {
      .min = 1, .max = 1 << 30, .help = "largest results of a branch"},
     {OPT("waiting-max", TPC_OPT_UINT, waiting_max), .default_text = "10000", .argument = "N",
      .min = 1, .help = "most branches that wait for locks"},
+    {OPT("sessions", TPC_OPT_UINT, sessions), .argument = "N", .min = 2, .max = 1000,
+     .help = "sessions at a database server, one of four for decisions; by default four a core"},
+    {OPT("lock-timeout", TPC_OPT_DURATION, lock_timeout_ms), .default_text = "500ms",
+     .argument = "TIME", .min = 1, .max = 86400000,
+     .help = "how long a statement at a database server waits for a lock before it is a conflict"},
     {OPT("log-queue-max", TPC_OPT_SIZE, queue_max_bytes), .default_text = "1G",
      .argument = "SIZE", .min = 1 << 20, .help = "memory for records that wait for the log"},
     {OPT("timeout-max", TPC_OPT_DURATION, timeout_max_ms), .default_text = "1h",
@@ -83,7 +88,8 @@ int main(int argc, char **argv)
         .options = options,
         .settings = &settings,
         .common = &settings.common,
-        .missing = "RESOURCE is missing, such as sqlite:accounts.db",
+        .missing =
+            "RESOURCE is missing, such as sqlite:accounts.db or postgresql://user@host/database",
         .check = check,
         .run = run,
     };

@@ -32,12 +32,15 @@ enum tpc_rc part_record_write(struct tpc_buf *out, enum wal_kind kind,
 {
     size_t start = out->size;
     wal_record_begin(out, kind, &record->gtid);
-    if (kind == WAL_PART_PREPARED || kind == WAL_PART_COMMITTED || kind == WAL_PART_ABORTED) {
+    if (kind == WAL_PART_PREPARED || kind == WAL_PART_COMMITTED || kind == WAL_PART_ABORTED ||
+        kind == WAL_PART_ATTEMPT) {
         wal_record_add(out, TAG_COORDINATOR_ID, record->coordinator_id.bytes,
                        sizeof(record->coordinator_id.bytes));
     }
     if (kind == WAL_PART_PREPARED) {
         wal_record_add_u64(out, TAG_BEGAN, record->began_us);
+    }
+    if (kind == WAL_PART_PREPARED || kind == WAL_PART_ATTEMPT) {
         add_bytes(out, TAG_PAYLOAD, record->payload, record->payload_size);
     }
     wal_record_add_u64(out, TAG_AT, record->at_us);
@@ -109,6 +112,8 @@ static uint32_t required(enum wal_kind kind)
         return SEEN(TAG_HEURISTIC) | SEEN(TAG_AT);
     case WAL_PART_FORGOTTEN:
         return SEEN(TAG_AT);
+    case WAL_PART_ATTEMPT:
+        return SEEN(TAG_COORDINATOR_ID) | SEEN(TAG_AT) | SEEN(TAG_PAYLOAD);
     default:
         return 0;
     }

@@ -4,7 +4,7 @@
  *   1    all but HEURISTIC, FORGOTTEN   coordinator id, 16 bytes
  *   2    PREPARED                       start of the transaction, wall clock in µs
  *   3    all but COORDINATOR            when it was written, wall clock in µs
- *   4    PREPARED                       what the resource needs to restore the branch
+ *   4    PREPARED, ATTEMPT              what the resource needs to restore or prove the branch
  *   5    HEURISTIC                      outcome: 1 commit, 2 abort
  *   6    HEURISTIC                      who
  *   7    HEURISTIC                      why

@@ -44,6 +44,19 @@ static void keep_prepared(struct branch *branch, const struct part_record *recor
     }
 }
 
+/* A server proves a commit by a number that only our log connects with the branch. */
+static enum tpc_rc teach(struct part_daemon *daemon, enum wal_kind kind,
+                         const struct part_record *record, bool committed, struct tpc_err *reterr)
+{
+    struct part_resource *resource = daemon->resource;
+    bool has_payload = kind == WAL_PART_PREPARED || kind == WAL_PART_ATTEMPT;
+    if (resource->ops->learn == NULL || (!has_payload && !committed)) {
+        return TPC_OK;
+    }
+    return resource->ops->learn(resource, &record->gtid, has_payload ? record->payload : NULL,
+                                has_payload ? record->payload_size : 0, committed, reterr);
+}
+
 /* What the state machine does not keep. */
 static void keep(struct branch *branch, enum wal_kind kind, const struct part_record *record)
 {
@@ -87,6 +100,10 @@ static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
     if (rc != TPC_OK || (rc = part_record_read(&log_record, &record, reterr)) != TPC_OK) {
         return rc;
     }
+    if (log_record.kind == WAL_PART_ATTEMPT) {
+        part_retain_unknown(daemon, &record.coordinator_id, &record.gtid);
+        return teach(daemon, log_record.kind, &record, false, reterr);
+    }
     struct branch *branch = part_table_find(daemon, &record.gtid);
     if (branch == NULL) {
         branch = part_table_add(daemon, &record.gtid);
@@ -94,6 +111,7 @@ static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
     rc = part_recover_fold(&branch->fsm, log_record.kind, &record, reterr);
     if (rc == TPC_OK) {
         keep(branch, log_record.kind, &record);
+        rc = teach(daemon, log_record.kind, &record, branch->fsm.state == PART_COMMITTED, reterr);
     }
     return rc;
 }
@@ -123,6 +141,25 @@ static bool holds_promise(const struct branch *branch)
     return branch->fsm.state == PART_PREPARED || branch->fsm.state == PART_HEUR_COMMITTING;
 }
 
+/* What the server holds under our name, and the log does not know: the record was lost. */
+static enum tpc_rc adopt_all(struct part_daemon *daemon, struct tpc_err *reterr)
+{
+    struct part_resource *resource = daemon->resource;
+    struct part_found *found = NULL;
+    size_t count = 0;
+    if (resource->ops->find == NULL) {
+        return TPC_OK;
+    }
+    enum tpc_rc rc = resource->ops->find(resource, &found, &count, reterr);
+    for (size_t i = 0; rc == TPC_OK && i < count; i++) {
+        if (part_table_find(daemon, &found[i].gtid) == NULL) {
+            rc = part_adopt(daemon, &found[i], reterr);
+        }
+    }
+    free(found);
+    return rc;
+}
+
 static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
 {
     struct branch *branch;
@@ -132,6 +169,7 @@ static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
             rc = restore(daemon, branch, reterr);
         }
     }
+    rc = rc == TPC_OK ? adopt_all(daemon, reterr) : rc;
     return rc == TPC_OK ? daemon->resource->ops->start(daemon->resource, reterr) : rc;
 }
 
@@ -160,6 +198,10 @@ static void resume(struct part_daemon *daemon, size_t *ret_in_doubt)
     DL_FOREACH_SAFE(daemon->live, branch, next)
     {
         *ret_in_doubt += part_in_doubt(&branch->fsm);
+        if (branch->adopted) {
+            branch->adopted = false;
+            part_keep(branch);
+        }
         part_event_sure(branch, PART_EV_RESTARTED);
     }
 }

@@ -1,5 +1,7 @@
 #include "participant/resource.h"
 
+#include "base/config.h"
+
 #include <string.h>
 
 static bool has_scheme(const char *url, const char *scheme)
@@ -14,12 +16,21 @@ enum tpc_rc part_resource_open(const struct part_resource_options *options,
     if (has_scheme(url, "sqlite:")) {
         return part_sqlite_open(options, ret_resource, reterr);
     }
-    if (has_scheme(url, "postgresql:") || has_scheme(url, "postgres:") ||
-        has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
-        return tpc_fail(reterr, TPC_ENOTSUP,
-                        "this build wraps SQLite files only (sqlite:PATH); PostgreSQL and MariaDB "
-                        "are not supported yet");
+    if (has_scheme(url, "postgresql://") || has_scheme(url, "postgres://")) {
+        return part_pg_open(options, ret_resource, reterr);
     }
-    return tpc_fail(reterr, TPC_EINVAL,
-                    "\"%s\" names no database: give sqlite:PATH, e.g. sqlite:bank.db", url);
+    if (has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
+        return tpc_fail(reterr, TPC_ENOTSUP,
+                        "this build wraps SQLite files (sqlite:PATH) and PostgreSQL databases "
+                        "(postgresql://USER@HOST/DATABASE); MariaDB is not supported yet");
+    }
+    /* It may be meant for a URL and hold a password. */
+    struct tpc_buf shown = {0};
+    tpc_config_mask(url, &shown);
+    enum tpc_rc rc = tpc_fail(reterr, TPC_EINVAL,
+                              "\"%s\" names no database: give sqlite:PATH, e.g. sqlite:bank.db, or "
+                              "postgresql://USER@HOST/DATABASE",
+                              shown.data != NULL ? shown.data : "");
+    tpc_buf_done(&shown);
+    return rc;
 }

@@ -19,6 +19,7 @@ enum part_job_kind {
     PART_JOB_PROVE,   /* is there proof that this branch was committed? */
     PART_JOB_EXECUTE, /* interactive: do the statements after those of earlier steps, and keep what
                          was done, with its locks, for the next step or PREPARE or ABORT */
+    PART_JOB_LIST,    /* what does the server hold prepared under our name? */
 };
 
 enum part_job_outcome {
@@ -36,6 +37,15 @@ enum part_job_outcome {
     PART_JOB_ABORTED,
     PART_JOB_NO_PROOF,
     PART_JOB_EXECUTED, /* EXECUTE: results are set */
+    PART_JOB_LISTED,
+};
+
+/* A branch that a server holds prepared under our name, as the server tells it. */
+struct part_found {
+    struct tpc_id gtid, coordinator_id;
+    uint64_t at_us; /* wall clock: when it was prepared */
+    size_t payload_size;
+    uint8_t payload[32]; /* for the prepared record, as a job's */
 };
 
 /* The submitter owns a job and keeps it alive until done. */
@@ -58,7 +68,13 @@ struct part_job {
     struct tpc_buf results; /* JSON array; the submitter frees */
     struct tpc_buf
         payload; /* READY: what `restore` needs after a crash; goes into the prepared record */
-    bool held_by_database; /* READY: the database holds it durably; the record may be lazy */
+    bool held_by_database;    /* READY: the database holds it durably; the record may be lazy */
+    struct part_found *found; /* LISTED; the submitter frees */
+    size_t found_count;
+    /* PREPARE with one_phase, at a server: it is about to be committed, and @payload has what
+     * proves that afterwards. Make it durable in the log, then call `proceed`. On the loop thread.
+     */
+    void (*record)(struct part_job *job);
     /* On the loop thread, from poll. The job may be freed or reused. */
     void (*done)(struct part_job *job);
     void *user;
@@ -67,6 +83,7 @@ struct part_job {
     uint32_t slice_ms;      /* how long it may hold up others before it is begun anew */
     uint64_t not_before_ms; /* when it may be: others have their turn until then */
     bool writes;            /* it was tried as a branch of queries, and is none */
+    void *session;          /* of the server, that works on it */
 };
 
 struct part_resource;
@@ -81,7 +98,8 @@ struct part_resource_ops {
     /* Make an EXECUTE or PREPARE job end soon, refused. It still ends through done. */
     void (*cancel)(struct part_resource *resource, struct part_job *job);
     /* Before start: hand back a branch that is prepared by the log. Its locks are held from here.
-     * TPC_ECORRUPT when the payload makes no sense. */
+     * TPC_ECORRUPT when the payload makes no sense. At a server also later, on the loop thread, for
+     * what a PART_JOB_LIST has found. */
     enum tpc_rc (*restore)(struct part_resource *resource, const struct tpc_id *gtid,
                            uint64_t began_us, const void *payload, size_t size,
                            struct tpc_err *reterr);
@@ -90,6 +108,17 @@ struct part_resource_ops {
                          bool *ret_proven, struct tpc_err *reterr);
     /* After all restores: take jobs from now on. */
     enum tpc_rc (*start)(struct part_resource *resource, struct tpc_err *reterr);
+    /* NULL where the database itself holds every proof; else before start, of each branch in the
+     * log: the payload of its record (NULL: it has none), and whether it was committed.
+     * TPC_ECORRUPT when the payload makes no sense. */
+    enum tpc_rc (*learn)(struct part_resource *resource, const struct tpc_id *gtid,
+                         const void *payload, size_t size, bool committed, struct tpc_err *reterr);
+    /* NULL where nothing can be there that the log does not know; else before start, blocking, what
+     * PART_JOB_LIST tells. The caller frees. */
+    enum tpc_rc (*find)(struct part_resource *resource, struct part_found **ret_found,
+                        size_t *ret_count, struct tpc_err *reterr);
+    /* What `record` of a job asked for is durable. */
+    void (*proceed)(struct part_resource *resource, struct part_job *job);
     void (*poll)(struct part_resource *resource); /* deliver done jobs; loop thread */
     void (*stats)(struct part_resource *resource, struct part_resource_stats *out);
     /* Forget the proofs of these branches (their coordinator never asks for them again). */
@@ -102,7 +131,7 @@ struct part_resource {
 };
 
 struct part_resource_options {
-    const char *url;              /* "sqlite:PATH" */
+    const char *url;              /* "sqlite:PATH", "postgresql://…" */
     struct tpc_id participant_id; /* of our log */
     uint64_t generation;          /* of our log */
     bool foreign_keys;            /* default true */
@@ -112,6 +141,12 @@ struct part_resource_options {
     uint64_t waiting_max;    /* branches waiting for locks, default 10000 */
     void (*wake)(void *arg); /* from any thread: poll has work */
     void *wake_arg;
+    /* Servers: */
+    struct api_loop *loop;     /* watches their sockets, from start on */
+    struct tpc_timers *timers; /* of the loop thread */
+    const char *name;          /* the agent's, for the server's lists of its sessions */
+    uint64_t sessions;         /* most; 0: four a core */
+    uint64_t lock_timeout_ms;  /* how long a statement waits for a lock before it is a conflict */
     struct {
         struct tpc_failpoint *capture;   /* before a branch's statements run; error: refused */
         struct tpc_failpoint *captured;  /* after they ran, before the vote */
@@ -121,6 +156,17 @@ struct part_resource_options {
         struct tpc_failpoint *undo;      /* before a branch is undone */
         struct tpc_failpoint *prove;     /* before proof is looked up */
         struct tpc_failpoint *restore;   /* while locks are rebuilt */
+        /* Servers; error: as if the session broke. */
+        struct tpc_failpoint *connect;   /* before a session is opened */
+        struct tpc_failpoint *execute;   /* before a branch's statements are sent */
+        struct tpc_failpoint *prepared;  /* the server has prepared it, before the vote */
+        struct tpc_failpoint *finish;    /* one-phase: recorded, before the commit is sent */
+        struct tpc_failpoint *finished;  /* one-phase: committed, nobody told */
+        struct tpc_failpoint *decide;    /* before a prepared branch is committed */
+        struct tpc_failpoint *decided;   /* committed, nobody told */
+        struct tpc_failpoint *roll_back; /* before a prepared branch is rolled back */
+        struct tpc_failpoint *ask;       /* before the server is asked for proof */
+        struct tpc_failpoint *list;      /* before it is asked what it holds */
     } failpoints;
 };
 
@@ -129,6 +175,8 @@ struct part_resource_options {
 TPC_NODISCARD enum tpc_rc part_resource_open(const struct part_resource_options *options,
                                              struct part_resource **ret_resource,
                                              struct tpc_err *reterr);
+TPC_NODISCARD enum tpc_rc part_pg_open(const struct part_resource_options *options,
+                                       struct part_resource **ret_resource, struct tpc_err *reterr);
 TPC_NODISCARD enum tpc_rc part_sqlite_open(const struct part_resource_options *options,
                                            struct part_resource **ret_resource,
                                            struct tpc_err *reterr);

@@ -215,3 +215,9 @@ void part_retain(struct branch *branch)
         drop_from_memory(daemon);
     }
 }
+
+void part_retain_unknown(struct part_daemon *daemon, const struct tpc_id *coordinator_id,
+                         const struct tpc_id *gtid)
+{
+    add_expiry(part_coordinator_get(daemon, coordinator_id), gtid);
+}

@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/tpc_assert.h"
 #include "participant/sqlite_internal.h"
 
 #include <stdlib.h>
@@ -103,7 +104,10 @@ static void sort_in(struct turn *turn, struct part_job *job)
     case PART_JOB_PROVE:
         part_sqlite_append(&turn->others, &turn->others_last, job);
         return;
+    case PART_JOB_LIST:
+        break;
     }
+    TPC_ASSERT(!"a job for a file");
 }
 
 /* Take everything that is queued; wait for it when there is nothing else to do. */

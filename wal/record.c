@@ -109,6 +109,7 @@ static bool known_kind(uint8_t kind)
     case WAL_PART_HEURISTIC:
     case WAL_PART_FORGOTTEN:
     case WAL_PART_COORDINATOR:
+    case WAL_PART_ATTEMPT:
         return true;
     }
     return false;

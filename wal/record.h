@@ -37,6 +37,7 @@ enum wal_kind {
     WAL_PART_FORGOTTEN = 20,   /* a heuristic outcome was forgotten by name; forced */
     WAL_PART_COORDINATOR = 21, /* a coordinator's id, generation, nonce and address (the gtid is a
                                   key of its own); forced when the generation is new */
+    WAL_PART_ATTEMPT = 22,     /* one-phase at a server: by what its commit is proved; forced */
 };
 
 #define WAL_RECORD_GTID_OFFSET 8

@@ -30,6 +30,7 @@ LIBRARIES = {
     "dlfcn.h": ["tests/*"],
     "sched.h": ["tests/*"],
     "sqlite3.h": ["wal/store_sqlite*.[ch]", "participant/*sqlite*.[ch]", "tests/*"],
+    "libpq-fe.h": ["participant/pg_*.[ch]", "tests/*"],
     "yaml.h": ["base/config_yaml.c"],
     "uv.h": ["api/*", "coordinator/*", "participant/*", "tests/*"],
     "uthash.h": ["base/table.h", "tests/*"],

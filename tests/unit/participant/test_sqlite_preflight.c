@@ -22,8 +22,6 @@ static void test_preflight__other_schemes_are_not_supported_yet(void **state)
     (void)state;
     struct fx fx;
     fx_init(&fx, TABLE);
-    fx.options.url = "postgresql://localhost/bank";
-    expect(&fx, TPC_ENOTSUP, "not supported yet");
     fx.options.url = "mariadb://u:p@localhost/bank";
     expect(&fx, TPC_ENOTSUP, "not supported yet");
     fx.options.url = "bank.db";

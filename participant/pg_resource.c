@@ -1,0 +1,540 @@
+#include "participant/pg_internal.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/tpc_assert.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { SESSIONS_A_CORE = 4, SESSIONS_MAX = 1000, RESULT_DEFAULT = 4 << 20, WAIT_DEFAULT = 10000 };
+
+static struct part_pg *of(struct part_resource *resource)
+{
+    return (struct part_pg *)resource;
+}
+
+/* ---- Jobs that end ---- */
+
+void pg_end(struct part_pg *pg, struct part_job *job, enum part_job_outcome outcome)
+{
+    job->outcome = outcome;
+    job->next = NULL;
+    api_statements_done(&job->statements);
+    if (pg->ended == NULL) {
+        pg->ended = job;
+        if (pg->options.wake != NULL) {
+            pg->options.wake(pg->options.wake_arg);
+        }
+    } else {
+        pg->ended_last->next = job;
+    }
+    pg->ended_last = job;
+}
+
+void pg_deliver(struct part_pg *pg)
+{
+    while (pg->ended != NULL) {
+        struct part_job *job = pg->ended;
+        pg->ended = job->next;
+        job->next = NULL;
+        job->done(job);
+    }
+}
+
+/* ---- What the server holds ---- */
+
+struct pg_held *pg_held_find(const struct part_pg *pg, const struct tpc_id *gtid)
+{
+    struct pg_held *held = NULL;
+    HASH_FIND(hh, pg->held, gtid, sizeof *gtid, held);
+    return held;
+}
+
+void pg_held_add(struct part_pg *pg, const struct tpc_id *gtid, uint64_t began_us,
+                 uint64_t system_id, uint64_t xid)
+{
+    struct pg_held *held = pg_held_find(pg, gtid);
+    if (held == NULL) {
+        held = tpc_must_alloc(sizeof *held);
+        held->gtid = *gtid;
+        HASH_ADD(hh, pg->held, gtid, sizeof held->gtid, held);
+    }
+    held->began_us = began_us;
+    held->system_id = system_id;
+    held->xid = xid;
+}
+
+void pg_held_drop(struct part_pg *pg, const struct tpc_id *gtid)
+{
+    struct pg_held *held = pg_held_find(pg, gtid);
+    if (held != NULL) {
+        /* uthash walks by offsets, which the analyzer does not follow. */
+        /* NOLINTNEXTLINE(clang-analyzer-core.NullDereference,clang-analyzer-unix.Malloc) */
+        HASH_DEL(pg->held, held);
+        free(held);
+    }
+}
+
+/* ---- Branches that wait for a session ---- */
+
+static void expire(struct part_pg *pg, uint64_t now_ms)
+{
+    struct part_job *job = part_job_queue_expire(&pg->queue, now_ms);
+    while (job != NULL) {
+        struct part_job *next = job->next;
+        pg_refuse_job(pg, job, API_CAUSE_TIMEOUT,
+                      "the time of the transaction ran out while the branch waited for a session "
+                      "of the server (--sessions)");
+        job = next;
+    }
+}
+
+static bool is_full(const struct part_pg *pg)
+{
+    return HASH_COUNT(pg->held) + pg->executing >= pg->facts.max_prepared;
+}
+
+/* Does somebody younger hold one of the server's places? */
+static bool may_wait_for_place(const struct part_pg *pg, const struct part_job *job)
+{
+    for (const struct pg_held *held = pg->held; held != NULL; held = held->hh.next) {
+        if (held->began_us > job->began_us) {
+            return true;
+        }
+    }
+    for (size_t i = 0; i < pg->work_count; i++) {
+        if (pg->work[i].busy && part_job_is_older(job, pg->work[i].branch.job)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The server has no place for one more prepared transaction. Whoever waited here for an older one
+ * might hold a place elsewhere that that one waits for: only the older waits for the younger. */
+static void wait_or_die(struct part_pg *pg)
+{
+    struct part_job *waits = NULL, *job;
+    while ((job = part_job_queue_take(&pg->queue)) != NULL) {
+        if (may_wait_for_place(pg, job)) {
+            job->next = waits;
+            waits = job;
+        } else {
+            pg_refuse_job(pg, job, API_CAUSE_CONFLICT,
+                          "all places for prepared transactions at the server are taken "
+                          "(max_prepared_transactions)");
+        }
+    }
+    while ((job = waits) != NULL) {
+        waits = job->next;
+        part_job_queue_add(&pg->queue, job);
+    }
+}
+
+/* An idle session; NULL: none, but some may be on their way. */
+static struct pg_session *idle_session(struct part_pg *pg, bool *ret_alive)
+{
+    size_t coming = 0;
+    *ret_alive = false;
+    for (size_t i = 0; i < pg->work_count; i++) {
+        struct pg_session *session = &pg->work[i];
+        if (session->state == PG_READY && !session->busy && !session->retires && !session->failed) {
+            *ret_alive = true;
+            return session;
+        }
+        *ret_alive |= session->state != PG_CLOSED;
+        coming += session->state == PG_CONNECTING || session->state == PG_SETTING_UP;
+    }
+    for (size_t i = 0; i < pg->work_count && coming < pg->queue.count; i++) {
+        if (pg->work[i].state == PG_CLOSED) {
+            pg_session_want(&pg->work[i]);
+            coming += pg->work[i].state != PG_CLOSED;
+            *ret_alive |= pg->work[i].state != PG_CLOSED;
+        }
+    }
+    return NULL;
+}
+
+static void hand_out(struct part_pg *pg)
+{
+    while (pg->queue.first != NULL) {
+        bool alive;
+        struct pg_session *session = idle_session(pg, &alive);
+        if (session == NULL && alive) {
+            return;
+        }
+        if (session == NULL) {
+            pg_refuse_job(pg, part_job_queue_take(&pg->queue), API_CAUSE_PARTICIPANT_ERROR,
+                          pg->trouble[0] != '\0' ? pg->trouble : "the server is unreachable");
+        } else if (is_full(pg)) {
+            wait_or_die(pg);
+            return;
+        } else {
+            pg_branch_begin(session, part_job_queue_take(&pg->queue));
+        }
+    }
+}
+
+/* ---- Time ---- */
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
+static uint64_t session_next_ms(const struct pg_session *session)
+{
+    if (session->state == PG_CONNECTING || session->state == PG_SETTING_UP) {
+        return session->begun_ms + PG_CONNECT_MS;
+    }
+    if (session->busy && session->branch.stopping) {
+        return session->branch.stopped_ms + PG_STOP_MS;
+    }
+    if (session->busy && session->branch.phase <= PG_PREPARING &&
+        session->branch.job->deadline_ms != 0) {
+        return session->branch.job->deadline_ms;
+    }
+    return UINT64_MAX;
+}
+
+/* A session for decisions is opened again before anybody needs it. */
+static uint64_t reopen_ms(const struct pg_session *session)
+{
+    return session->decides && session->state == PG_CLOSED ? session->not_before_ms : UINT64_MAX;
+}
+
+static void look_at(struct pg_session *session, uint64_t now_ms)
+{
+    if (now_ms < session_next_ms(session)) {
+        return;
+    }
+    if (session->state != PG_READY) {
+        pg_session_lose(session, "timeout expired: the server does not answer");
+    } else if (session->branch.stopping) {
+        pg_session_lose(session, "the server does not end a statement that was cancelled");
+    } else {
+        pg_branch_stop(session, API_CAUSE_TIMEOUT,
+                       "the time of the transaction ran out while its statements ran");
+    }
+}
+
+static struct pg_session *session_at(struct part_pg *pg, size_t i)
+{
+    return i < pg->work_count ? &pg->work[i] : &pg->deciders[i - pg->work_count];
+}
+
+static void arm(struct part_pg *pg)
+{
+    uint64_t next_ms = earlier(part_job_queue_deadline_ms(&pg->queue), pg_doubts_next_ms(pg));
+    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
+        next_ms = earlier(next_ms, session_next_ms(session_at(pg, i)));
+        next_ms = earlier(next_ms, reopen_ms(session_at(pg, i)));
+    }
+    if (next_ms == UINT64_MAX) {
+        tpc_timer_cancel(pg->options.timers, &pg->timer);
+    } else if (pg->timer.slot == 0 || pg->timer.due_ms != next_ms) {
+        tpc_timer_arm(pg->options.timers, &pg->timer, next_ms);
+    }
+}
+
+void pg_run(struct part_pg *pg)
+{
+    uint64_t now_ms = tpc_clock_mono_ms();
+    pg_sessions_settle(pg);
+    expire(pg, now_ms);
+    hand_out(pg);
+    pg_decide_run(pg);
+    pg_doubts_run(pg, now_ms);
+    pg_sessions_settle(pg);
+    arm(pg);
+}
+
+static void on_timer(struct tpc_timer *timer)
+{
+    struct part_pg *pg = (struct part_pg *)((char *)timer - offsetof(struct part_pg, timer));
+    uint64_t now_ms = tpc_clock_mono_ms();
+    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
+        look_at(session_at(pg, i), now_ms);
+        if (reopen_ms(session_at(pg, i)) <= now_ms) {
+            pg_session_want(session_at(pg, i));
+        }
+    }
+    pg_run(pg);
+    pg_deliver(pg);
+}
+
+/* ---- The interface ---- */
+
+/* A prepare that the log knows of was said before, and an earlier life may have committed it. */
+static bool has_past(struct part_pg *pg, struct part_job *job)
+{
+    const struct part_proof *proof = part_proofs_find(&pg->proofs, &job->gtid);
+    if (proof == NULL) {
+        return false;
+    }
+    if (proof->committed) {
+        pg_end(pg, job, PART_JOB_PROVEN);
+    } else {
+        pg_refuse_job(pg, job, API_CAUSE_PARTICIPANT_ERROR,
+                      "this branch was begun before, and may have been committed");
+    }
+    return true;
+}
+
+static void submit(struct part_resource *resource, struct part_job *job)
+{
+    struct part_pg *pg = of(resource);
+    job->session = NULL;
+    if (job->kind == PART_JOB_EXECUTE) {
+        pg_refuse_job(pg, job, API_CAUSE_NOT_SUPPORTED,
+                      "interactive transactions are not supported at PostgreSQL yet: submit the "
+                      "whole transaction at once");
+        return;
+    }
+    if (job->kind != PART_JOB_PREPARE) {
+        pg_decide_submit(pg, job);
+    } else if (has_past(pg, job)) {
+        return;
+    } else if (job->executed > 0) {
+        pg_refuse_job(pg, job, API_CAUSE_WORK_LOST, "the steps of this branch are not known here");
+        return;
+    } else if (pg->queue.count >= pg->options.waiting_max) {
+        pg_refuse_job(pg, job, API_CAUSE_CONFLICT,
+                      "too many branches wait for a session of the server (--waiting-max)");
+        return;
+    } else {
+        pg->stats.waits++;
+        part_job_queue_add(&pg->queue, job);
+    }
+    pg_run(pg);
+}
+
+static void cancel(struct part_resource *resource, struct part_job *job)
+{
+    struct part_pg *pg = of(resource);
+    static const char words[] = "the branch was aborted before it was voted on";
+    atomic_store(&job->cancelled, true);
+    if (job->session != NULL) {
+        pg_branch_stop(job->session, API_CAUSE_CLIENT_ABORT, words);
+    } else if (part_job_queue_remove(&pg->queue, job)) {
+        pg_refuse_job(pg, job, API_CAUSE_CLIENT_ABORT, words);
+    }
+    pg_run(pg);
+}
+
+static enum tpc_rc restore(struct part_resource *resource, const struct tpc_id *gtid,
+                           uint64_t began_us, const void *payload, size_t size,
+                           struct tpc_err *reterr)
+{
+    struct part_pg *pg = of(resource);
+    uint64_t system_id, xid;
+    char text[TPC_ID_TEXT];
+    if (tpc_fp_hit(pg->options.failpoints.restore)) {
+        return tpc_fail(reterr, TPC_EIO, "restore of a branch failed (failpoint)");
+    }
+    if (!pg_payload_read(payload, size, &system_id, &xid)) {
+        return tpc_fail(reterr, TPC_ECORRUPT,
+                        "the record of branch %s makes no sense here: was "
+                        "this log another database's?",
+                        tpc_id_format(gtid, text));
+    }
+    if (system_id != pg->facts.system_id) {
+        return tpc_fail(
+            reterr, TPC_EINVAL,
+            "branch %s is in doubt and prepared at the server with the system identifier "
+            "%llu, but this is %llu: start the agent with that server's address, or "
+            "with another --data directory",
+            tpc_id_format(gtid, text), (unsigned long long)system_id,
+            (unsigned long long)pg->facts.system_id);
+    }
+    pg_held_add(pg, gtid, began_us, system_id, xid);
+    return TPC_OK;
+}
+
+static enum tpc_rc prove(struct part_resource *resource, const struct tpc_id *gtid,
+                         bool *ret_proven, struct tpc_err *reterr)
+{
+    struct part_pg *pg = of(resource);
+    TPC_ASSERT(!pg->started);
+    if (tpc_fp_hit(pg->options.failpoints.prove)) {
+        return tpc_fail(reterr, TPC_EIO, "server closed the connection unexpectedly (failpoint)");
+    }
+    return pg_prove_now(pg, gtid, ret_proven, reterr);
+}
+
+static enum tpc_rc learn(struct part_resource *resource, const struct tpc_id *gtid,
+                         const void *payload, size_t size, bool committed, struct tpc_err *reterr)
+{
+    struct part_pg *pg = of(resource);
+    uint64_t system_id, xid = 0;
+    char text[TPC_ID_TEXT];
+    if (payload != NULL && !pg_payload_read(payload, size, &system_id, &xid)) {
+        return tpc_fail(reterr, TPC_ECORRUPT,
+                        "the record of branch %s makes no sense here: was "
+                        "this log another database's?",
+                        tpc_id_format(gtid, text));
+    }
+    struct part_proof *proof = part_proofs_get(&pg->proofs, gtid);
+    proof->committed |= committed;
+    if (payload != NULL) {
+        proof->number = system_id == pg->facts.system_id ? xid : 0;
+    }
+    return TPC_OK;
+}
+
+static enum tpc_rc find(struct part_resource *resource, struct part_found **ret_found,
+                        size_t *ret_count, struct tpc_err *reterr)
+{
+    return pg_find_now(of(resource), ret_found, ret_count, reterr);
+}
+
+static enum tpc_rc start(struct part_resource *resource, struct tpc_err *reterr)
+{
+    struct part_pg *pg = of(resource);
+    (void)reterr;
+    TPC_ASSERT(!pg->started);
+    pg->started = true;
+    PQfinish(pg->control);
+    pg->control = NULL;
+    return TPC_OK;
+}
+
+static void poll(struct part_resource *resource)
+{
+    pg_deliver(of(resource));
+}
+
+static void get_stats(struct part_resource *resource, struct part_resource_stats *out)
+{
+    struct part_pg *pg = of(resource);
+    *out = pg->stats;
+    out->branches_held = HASH_COUNT(pg->held);
+    out->waiting = pg->queue.count;
+}
+
+static void forget(struct part_resource *resource, const struct tpc_id *gtids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        part_proofs_remove(&of(resource)->proofs, &gtids[i]);
+    }
+}
+
+static void proceed(struct part_resource *resource, struct part_job *job)
+{
+    struct part_pg *pg = of(resource);
+    pg_branch_proceed(job->session);
+    pg_run(pg);
+}
+
+static void free_all(struct part_pg *pg)
+{
+    struct pg_held *held, *next;
+    HASH_ITER (hh, pg->held, held, next) {
+        pg_held_drop(pg, &held->gtid);
+    }
+    PQfinish(pg->control);
+    part_proofs_done(&pg->proofs);
+    free(pg->work);
+    free(pg->deciders);
+    free(pg->url);
+    free(pg->name);
+    free(pg);
+}
+
+static void close_resource(struct part_resource *resource)
+{
+    struct part_pg *pg = of(resource);
+    struct part_job *job;
+    pg->closing = true;
+    while ((job = part_job_queue_take(&pg->queue)) != NULL) {
+        pg_refuse_job(pg, job, API_CAUSE_PARTICIPANT_ERROR, "the participant is stopping");
+    }
+    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
+        pg_session_done(session_at(pg, i));
+    }
+    pg_doubts_done(pg);
+    while ((job = pg->decisions) != NULL) {
+        pg->decisions = job->next;
+        pg_retry(pg, job, "the participant is stopping");
+    }
+    if (pg->options.timers != NULL) {
+        tpc_timer_cancel(pg->options.timers, &pg->timer);
+    }
+    pg_deliver(pg);
+    free_all(pg);
+}
+
+static const struct part_resource_ops pg_ops = {
+    .submit = submit,
+    .cancel = cancel,
+    .restore = restore,
+    .prove = prove,
+    .start = start,
+    .learn = learn,
+    .find = find,
+    .proceed = proceed,
+    .poll = poll,
+    .stats = get_stats,
+    .forget = forget,
+    .close = close_resource,
+};
+
+/* One of four for decisions, for those are short. */
+static void make_sessions(struct part_pg *pg)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t count = pg->options.sessions;
+    if (count == 0) {
+        count = SESSIONS_A_CORE * (cores > 0 ? (uint64_t)cores : 1);
+    }
+    count = count < 2 ? 2 : count > SESSIONS_MAX ? SESSIONS_MAX : count;
+    pg->decider_count = count / 4 > 1 ? (size_t)count / 4 : 1;
+    pg->work_count = (size_t)count - pg->decider_count;
+    pg->work = tpc_must_calloc(pg->work_count, sizeof *pg->work);
+    pg->deciders = tpc_must_calloc(pg->decider_count, sizeof *pg->deciders);
+    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
+        session_at(pg, i)->pg = pg;
+        session_at(pg, i)->decides = i >= pg->work_count;
+    }
+}
+
+static void warn_of_few_places(const struct part_pg *pg)
+{
+    if (pg->facts.max_prepared < 2 * pg->work_count) {
+        tpc_log(TPC_LOG_WARN, "pg.few_places",
+                tpc_kv_uint("max_prepared_transactions", pg->facts.max_prepared),
+                tpc_kv_uint("sessions", pg->work_count + pg->decider_count),
+                tpc_kv_str("advice", "transactions will be refused while all places are taken: let "
+                                     "a superuser run ALTER SYSTEM SET max_prepared_transactions = "
+                                     "200; and restart the server, or lower --sessions"));
+    }
+}
+
+enum tpc_rc part_pg_open(const struct part_resource_options *options,
+                         struct part_resource **ret_resource, struct tpc_err *reterr)
+{
+    struct part_pg *pg = tpc_must_alloc(sizeof *pg);
+    char name[64];
+    (void)snprintf(name, sizeof name, "assent-agent %.48s",
+                   options->name != NULL ? options->name : "");
+    pg->base.ops = &pg_ops;
+    pg->options = *options;
+    pg->options.url = NULL;
+    pg->options.result_max = options->result_max != 0 ? options->result_max : RESULT_DEFAULT;
+    pg->options.waiting_max = options->waiting_max != 0 ? options->waiting_max : WAIT_DEFAULT;
+    pg->url = tpc_must_strdup(options->url);
+    pg->name = tpc_must_strdup(name);
+    pg->timer.fire = on_timer;
+    make_sessions(pg);
+    enum tpc_rc rc = pg_preflight(pg, reterr);
+    if (rc != TPC_OK) {
+        free_all(pg);
+        return rc;
+    }
+    warn_of_few_places(pg);
+    *ret_resource = &pg->base;
+    return TPC_OK;
+}

@@ -1,0 +1,139 @@
+"""usage: test_postgres_preflight.py PROGRAMS; what the agent says when it cannot start, and what to
+run. No test needs more than a server or two."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+import postgres
+
+PROGRAMS = None
+PASSWORD = "s3cret-pa55"
+
+
+class Preflight(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = postgres.Server(auth="scram-sha-256")
+        cls.addClassCleanup(cls.server.close)
+        cls.server.sql("CREATE DATABASE bank; CREATE ROLE clerk LOGIN PASSWORD '%s'" % PASSWORD)
+
+    def agent(self, url, *flags, **environment):
+        """Started until it is ready or has ended: (whether it got ready, what it said)"""
+        with tempfile.TemporaryDirectory(prefix="assent-preflight-") as scratch:
+            words = [os.path.join(PROGRAMS, "assent-agent"), url, "--name", "east", "--listen",
+                     "127.0.0.1:0", *flags]
+            process = subprocess.Popen(words, cwd=scratch, stdin=subprocess.DEVNULL,
+                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                       encoding="utf-8", env=dict(os.environ, **environment))
+            said = ""
+            for line in process.stdout:
+                said += line
+                if "evt=daemon.ready" in line:
+                    process.terminate()
+            ready = process.wait(60) == 0
+            process.stdout.close()
+            self.assertNotIn(PASSWORD, said)
+            return ready, said
+
+    def refused(self, *words, url=None, flags=(), **environment):
+        environment.setdefault("PGPASSWORD", PASSWORD)
+        ready, said = self.agent(url or self.server.url("bank"), *flags, **environment)
+        self.assertFalse(ready)
+        for word in words:
+            self.assertIn(word, said)
+
+    def with_settings(self, **settings):
+        before = dict(self.server.settings)
+        self.server.settings.update(settings)
+        self.server.restart()
+
+        def restore():
+            self.server.settings = before
+            self.server.restart()
+        self.addCleanup(restore)
+
+    def test_it_starts_with_the_password_in_the_url_or_beside_it(self):
+        self.assertTrue(self.agent(self.server.url("bank"), PGPASSWORD=PASSWORD)[0])
+        url = self.server.url("bank").replace("assent@", "assent:%s@" % PASSWORD)
+        ready, said = self.agent(url)
+        self.assertTrue(ready, said)
+
+    def test_wrong_password(self):
+        self.refused("password authentication failed", "PGPASSWORD", PGPASSWORD="not this one")
+        self.refused("no password supplied", ".pgpass", PGPASSWORD="", HOME="/nonexistent")
+
+    def test_connection_refused(self):
+        self.refused("Connection refused", "start the server",
+                     url="postgresql://assent@127.0.0.1:%d/bank" % postgres.free_port())
+
+    def test_missing_database_and_missing_role(self):
+        self.refused('database \\"nowhere\\" does not exist', "createdb",
+                     url=self.server.url("nowhere"))
+        self.refused("authentication failed", url=self.server.url("bank", "nobody_here"))
+
+    def test_missing_rights(self):
+        self.server.sql("REVOKE CONNECT ON DATABASE bank FROM public")
+        self.addCleanup(self.server.sql, "GRANT CONNECT ON DATABASE bank TO public")
+        self.refused("GRANT CONNECT ON DATABASE", url=self.server.url("bank", "clerk"))
+        self.server.sql("GRANT CONNECT ON DATABASE bank TO public")
+        self.server.sql("REVOKE SELECT ON pg_prepared_xacts FROM public", "bank")
+        self.refused("GRANT SELECT ON pg_catalog.pg_prepared_xacts TO",
+                     url=self.server.url("bank", "clerk"))
+        self.server.sql("GRANT SELECT ON pg_prepared_xacts TO public", "bank")
+        self.assertTrue(self.agent(self.server.url("bank", "clerk"), PGPASSWORD=PASSWORD)[0])
+
+    def test_prepared_transactions_are_disabled(self):
+        self.with_settings(max_prepared_transactions=0)
+        self.refused("max_prepared_transactions = 0",
+                     "ALTER SYSTEM SET max_prepared_transactions = 200;", "restart the server")
+        self.refused("max_prepared_transactions", flags=["--allow-unsafe-settings"])
+
+    def test_too_few_places_are_warned_of(self):
+        self.with_settings(max_prepared_transactions=2)
+        ready, said = self.agent(self.server.url("bank"), PGPASSWORD=PASSWORD)
+        self.assertTrue(ready)
+        self.assertIn("evt=pg.few_places", said)
+
+    def test_settings_that_break_promises(self):
+        for name in ("fsync", "full_page_writes", "synchronous_commit"):
+            with self.subTest(name):
+                before = self.server.settings
+                self.server.settings = dict(before, **{name: "off"})
+                self.server.restart()
+                self.refused("%s = off" % name, "ALTER SYSTEM SET %s = on;" % name,
+                             "--allow-unsafe-settings")
+                self.assertTrue(self.agent(self.server.url("bank"), "--allow-unsafe-settings",
+                                           PGPASSWORD=PASSWORD)[0])
+                self.server.settings = before
+        self.server.restart()
+
+    def test_read_only_servers(self):
+        self.server.sql("ALTER DATABASE bank SET default_transaction_read_only = on")
+        self.refused("default_transaction_read_only", "ALTER DATABASE")
+        self.server.sql("SET default_transaction_read_only = off;"
+                        "ALTER DATABASE bank RESET default_transaction_read_only")
+
+    def test_a_standby(self):
+        standby = postgres.Server(auth="trust")
+        self.addCleanup(standby.close)
+        standby.stop()
+        with open(os.path.join(standby.data, "standby.signal"), "w", encoding="utf-8"):
+            pass
+        standby.start()
+        self.refused("standby", "pg_promote", url=standby.url("postgres"))
+
+    def test_what_is_no_address_is_shown_without_its_password(self):
+        self.refused("names no database", url="postgresq://assent:%s@host/bank" % PASSWORD)
+        self.refused("evt=daemon.start_failed", url="postgresql://assent:%s@/bank?port=none"
+                     % PASSWORD)
+
+
+if __name__ == "__main__":
+    if postgres.programs() is None:
+        print("skipped: PostgreSQL is not installed (postgresql-15)")
+        sys.exit(77)
+    PROGRAMS = os.path.dirname(os.path.abspath(sys.argv.pop(1)))
+    unittest.main()

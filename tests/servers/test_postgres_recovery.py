@@ -1,0 +1,225 @@
+"""usage: test_postgres_recovery.py PROGRAMS; agents and servers that die, and what the server holds
+that nobody knows of."""
+
+import os
+import subprocess
+import sys
+import threading
+import unittest
+
+import postgres
+import world
+from world import wait_until
+
+PROGRAMS = None
+
+
+class Recovery(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.server = postgres.Server()
+        cls.addClassCleanup(cls.server.close)
+
+    def setUp(self):
+        self.world = world.World(PROGRAMS, {"east": self.server, "west": self.server},
+                                 flags=["--sessions", "4"])
+        self.addCleanup(self.world.close)
+
+    def transfer(self, txn="one"):
+        try:
+            return self.world.submit(self.world.move("east", 1, -1, txn, "from"),
+                                     self.world.move("west", 1, 1, txn, "to"), timeout_ms=5000)
+        except OSError:
+            return None, {}
+
+    def told(self, status):
+        return True if status == 201 else False if status == 409 else None
+
+    def restart(self, name, failpoints):
+        self.assertEqual(self.world.daemons[name].stop(), 0)
+        self.world.start_agent(name, failpoints)
+
+    def test_an_agent_killed_at_each_database_call(self):
+        """The points are asked for, not listed; the outcome is one, whatever is killed where."""
+        listed = subprocess.run([os.path.join(PROGRAMS, "assent-agent"), "--list-failpoints"],
+                                stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
+        points = [line for line in listed.split() if line.startswith("agent.pg.")]
+        self.assertGreater(len(points), 8)
+        told = {}
+        for point in points:
+            if point in ("agent.pg.finish", "agent.pg.finished", "agent.pg.list", "agent.pg.ask"):
+                continue  # the next tests
+            with self.subTest(point):
+                self.restart("east", "%s=kill" % point)
+                if point == "agent.pg.roll_back":
+                    self.world.submit(self.world.move("east", 1, -1, point, "from"),
+                                      self.world.move("west", 1, -1000, point, "to"))
+                    told[point] = False
+                else:
+                    told[point] = self.told(self.transfer(point)[0])
+                self.assertEqual(self.world.daemons["east"].wait(), -9)
+                self.world.start_agent("east")
+                self.world.check(self, told)
+
+    def test_one_phase_killed_at_each_step(self):
+        left = 100
+        for point in ("agent.pg.record", "agent.pg.recorded", "agent.pg.finish",
+                      "agent.pg.finished"):
+            with self.subTest(point):
+                self.restart("east", "%s=kill" % point)
+                status, answer = self.world.submit(self.world.move("east", 1, -1),
+                                                   timeout_ms=2000)
+                self.assertEqual(self.world.daemons["east"].wait(), -9)
+                self.world.start_agent("east")
+                wait_until(lambda: self.outcome(answer["id"]) is not None, "it has ended")
+                left -= self.outcome(answer["id"]) == "commit"
+                self.assertEqual(self.world.balance("east", 1), left, status)
+        self.assertEqual(left, 99)  # committed at the server means committed
+
+    def outcome(self, txn):
+        return world.request(self.world.urls["coordinator"], "GET",
+                             "/v1/transactions/" + txn)[1].get("outcome")
+
+    def test_a_branch_whose_record_was_lost_is_found_at_the_server(self):
+        self.restart("east", "agent.pg.record=kill")
+        told = {"one": self.told(self.transfer()[0])}
+        self.world.daemons["east"].wait()
+        self.assertEqual(len(self.server.prepared(self.world.database("east"))), 1)
+        self.world.start_agent("east")
+        self.assertTrue(any("evt=branch.found" in line for line in self.world.daemons["east"].lines))
+        self.world.check(self, told)
+
+    def test_a_branch_that_appears_after_the_start_is_found(self):
+        """As if a session had prepared it after it was given up: it is asked for and rolled back."""
+        east = self.world.agent("east", "GET", "/readyz?verbose")[1]["participant_id"]
+        self.transfer()
+        known = self.world.agent("east", "GET", "/v1/branches?state=committed")[1]["items"][0]
+        gid = "assent:%s:%s:0199c0de-7a11-7c3e-9f00-5a2b1c0d0001" % (east,
+                                                                     known["coordinator"]["id"])
+        self.world.query("east", "BEGIN; UPDATE accounts SET balance = 0 WHERE id = 9;"
+                                 " PREPARE TRANSACTION '%s'" % gid)
+        self.world.daemons["east"].kill()
+        self.world.start_agent("east", "agent.start.scan=delay(1)")
+        self.world.check(self)
+        self.assertEqual(self.world.balance("east", 9), 100)
+
+    def test_what_other_programs_and_agents_have_prepared_is_not_touched(self):
+        others = ["another program", "assent:", "assent:0199c0de-7a11-7c3e-9f00-5a2b1c0d0001:"
+                  "0199c0de-7a11-7c3e-9f00-5a2b1c0d0002:0199c0de-7a11-7c3e-9f00-5a2b1c0d0003"]
+        east = self.world.agent("east", "GET", "/readyz?verbose")[1]["participant_id"]
+        others.append("assent:%s:of nobody" % east)
+        for i, gid in enumerate(others):
+            self.world.query("east", "BEGIN; UPDATE accounts SET balance = 7 WHERE id = %d;"
+                                     " PREPARE TRANSACTION '%s'" % (i + 2, gid))
+        self.world.daemons["east"].kill()
+        self.world.start_agent("east")
+        self.assertEqual(self.transfer()[0], 201)
+        self.assertEqual(self.world.agent("east", "GET", "/v1/branches")[1]["items"], [])
+        there = self.world.query("east", "SELECT gid FROM pg_prepared_xacts WHERE database ="
+                                         " current_database()")
+        self.assertEqual(sorted(there), sorted(others))
+        for gid in others:
+            self.world.query("east", "ROLLBACK PREPARED '%s'" % gid)
+
+    def test_rolled_back_by_hand_is_a_hazard_and_not_done(self):
+        """COMMIT PREPARED then finds nothing (42704), which is not taken for "done before"."""
+        self.world.daemons["coordinator"].kill()
+        self.world.start_coordinator("coord.decision.forced=delay(3000)")
+        told = []
+        client = threading.Thread(target=lambda: told.append(self.transfer()))
+        client.start()
+        wait_until(lambda: self.server.prepared(self.world.database("east")), "it is prepared")
+        gid = self.server.prepared(self.world.database("east"))[0]
+        self.world.query("east", "ROLLBACK PREPARED '%s'" % gid)
+        client.join()
+        wait_until(lambda: any(
+            item["state"] == "heuristic_abort"
+            for item in self.world.agent("east", "GET", "/v1/branches")[1]["items"]),
+            "the agent shows that it was rolled back")
+        item = self.world.agent("east", "GET", "/v1/branches")[1]["items"][0]
+        self.assertTrue(item["hazard"], item)
+        self.assertIn("by somebody else", item["resolved"]["reason"])
+        self.assertEqual(self.world.agent("east", "POST", "/v1/branches/%s/forget" % item["gtid"],
+                                          {})[0], 200)
+
+    def test_the_server_is_killed_with_branches_prepared(self):
+        self.world.daemons["coordinator"].kill()
+        self.world.start_coordinator("coord.decision.forced=1*kill")
+        told = {"one": self.told(self.transfer()[0])}
+        self.assertEqual(self.world.daemons["coordinator"].wait(), -9)
+        self.assertEqual(len(self.server.prepared(self.world.database("east"))), 1)
+        self.server.kill()
+        self.server.start()
+        self.world.start_coordinator()
+        self.world.check(self, told)
+        self.assertIn("one", self.world.legs())
+
+    def test_the_server_is_restarted_while_it_is_used(self):
+        load = world.Load(self.world, 4)
+        load.await_commits(5)
+        self.server.restart()
+        load.await_commits(5)
+        self.world.check(self, load.stop())
+
+    def test_the_server_is_killed_while_it_is_used(self):
+        load = world.Load(self.world, 4)
+        for _ in range(2):
+            load.await_commits(5)
+            self.server.kill()
+            self.server.start()
+        load.await_commits(5)
+        self.world.check(self, load.stop())
+
+    def test_agents_and_coordinator_are_killed_while_they_are_used(self):
+        load = world.Load(self.world, 4)
+        for name in ("east", "coordinator", "west", "east"):
+            load.await_commits(5)
+            self.world.daemons[name].kill()
+            self.world.revive()
+        load.await_commits(5)
+        self.world.check(self, load.stop())
+
+    def test_sessions_are_ended_while_they_are_used(self):
+        load = world.Load(self.world, 4)
+        for _ in range(5):
+            load.await_commits(3)
+            self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                            " WHERE application_name LIKE 'assent-agent%'")
+        load.await_commits(3)
+        self.world.check(self, load.stop())
+
+
+class FewPlaces(unittest.TestCase):
+    def test_an_exhausted_max_prepared_transactions_refuses_and_goes_on(self):
+        server = postgres.Server(max_prepared=3)
+        self.addCleanup(server.close)
+        bank = world.World(PROGRAMS, {"east": server, "west": server}, flags=["--sessions", "8"])
+        self.addCleanup(bank.close)
+        load = world.Load(bank, 8)
+        load.await_commits(20)
+        bank.check(self, load.stop())
+
+    def test_other_settings_after_a_restart_are_noticed(self):
+        server = postgres.Server()
+        self.addCleanup(server.close)
+        bank = world.World(PROGRAMS, {"east": server, "file": None}, flags=["--sessions", "4"])
+        self.addCleanup(bank.close)
+        self.assertEqual(bank.submit(bank.move("east", 1, -1), bank.move("file", 1, 1))[0], 201)
+        server.settings["fsync"] = "off"
+        server.restart()
+        wait_until(lambda: "fsync" in str(bank.submit(bank.move("east", 1, -1),
+                                                      bank.move("file", 1, 1))[1].get("detail")),
+                   "it is refused for fsync")
+        server.settings["fsync"] = "on"
+        server.restart()
+        wait_until(lambda: bank.submit(bank.move("east", 1, -1), bank.move("file", 1, 1))[0] == 201,
+                   "it goes again")
+        bank.check(self)
+
+
+if __name__ == "__main__":
+    if postgres.programs() is None:
+        print("skipped: PostgreSQL is not installed (postgresql-15)")
+        sys.exit(77)
+    PROGRAMS = os.path.dirname(os.path.abspath(sys.argv.pop(1)))
+    unittest.main()
