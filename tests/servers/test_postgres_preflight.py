@@ -1,4 +1,4 @@
-"""usage: test_postgres_preflight.py PROGRAMS; what the agent says when it cannot start, and what to
+"""usage: test_postgres_preflight.py AGENT PG_TAG; what the agent says when it cannot start, and what to
 run. No test needs more than a server or two."""
 
 import os
@@ -136,4 +136,5 @@ if __name__ == "__main__":
         print("skipped: PostgreSQL is not installed (postgresql-15)")
         sys.exit(77)
     PROGRAMS = os.path.dirname(os.path.abspath(sys.argv.pop(1)))
+    PG_TAG = sys.argv.pop(1)
     unittest.main()

@@ -1,6 +1,7 @@
-"""usage: test_postgres_recovery.py PROGRAMS; agents and servers that die, and what the server holds
+"""usage: test_postgres_recovery.py AGENT PG_TAG; agents and servers that die, and what the server holds
 that nobody knows of."""
 
+import json
 import os
 import subprocess
 import sys
@@ -52,8 +53,9 @@ class Recovery(unittest.TestCase):
             with self.subTest(point):
                 self.restart("east", "%s=kill" % point)
                 if point == "agent.pg.roll_back":
-                    self.world.submit(self.world.move("east", 1, -1, point, "from"),
-                                      self.world.move("west", 1, -1000, point, "to"))
+                    refused = self.world.move("west", 1, -1000, point, "to")
+                    refused["statements"].insert(0, {"sql": "SELECT pg_sleep(2)"})
+                    self.world.submit(self.world.move("east", 1, -1, point, "from"), refused)
                     told[point] = False
                 else:
                     told[point] = self.told(self.transfer(point)[0])
@@ -142,6 +144,43 @@ class Recovery(unittest.TestCase):
         self.assertEqual(self.world.agent("east", "POST", "/v1/branches/%s/forget" % item["gtid"],
                                           {})[0], 200)
 
+    def doctor(self, *flags):
+        return subprocess.run([os.path.join(PROGRAMS, "assent"), "agent", "doctor", *flags,
+                               "--url", self.world.urls["coordinator"]], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, encoding="utf-8", timeout=60)
+
+    def test_the_doctor_shows_what_is_prepared_and_whom_it_blocks(self):
+        self.assertEqual(self.doctor().returncode, 0)
+        self.world.query("east", "BEGIN; UPDATE accounts SET balance = 7 WHERE id = 5;"
+                                 " PREPARE TRANSACTION 'other program'")
+        waiting = threading.Thread(target=self.world.query, args=(
+            "east", "UPDATE accounts SET balance = balance WHERE id = 5"))
+        waiting.start()
+        wait_until(lambda: json.loads(self.doctor("-o", "json", "east").stdout)["items"][0]["blocks"],
+                   "somebody waits for it")
+        item = json.loads(self.doctor("-o", "json", "east").stdout)["items"][0]
+        self.assertEqual((item["gid"], item["ours"], item["locks"][0]),
+                         ("other program", False, "accounts"), item)
+        self.assertIn("UPDATE accounts", item["blocks"][0]["query"])
+        table = self.doctor("east").stdout
+        self.assertRegex(table, "east +another program's +other program +.* 1\\n")
+        self.world.query("east", "ROLLBACK PREPARED 'other program'")
+        waiting.join()
+
+    def test_the_doctor_ends_what_is_decided_and_leaves_the_rest(self):
+        self.world.daemons["coordinator"].kill()
+        self.world.start_coordinator("coord.decision.forced=1*kill")
+        told = {"one": self.told(self.transfer()[0])}
+        self.assertEqual(self.world.daemons["coordinator"].wait(), -9)
+        address = ["--agent", self.world.urls["east"]]
+        shown = self.doctor("--resolve", *address)
+        self.assertEqual(shown.returncode, 4, shown)
+        self.assertIn("assent branch resolve", shown.stderr)
+        self.world.start_coordinator()
+        wait_until(lambda: self.doctor("--resolve", *address).returncode == 0, "it is ended")
+        self.world.check(self, told)
+        self.assertIn("one", self.world.legs())
+
     def test_the_server_is_killed_with_branches_prepared(self):
         self.world.daemons["coordinator"].kill()
         self.world.start_coordinator("coord.decision.forced=1*kill")
@@ -222,4 +261,5 @@ if __name__ == "__main__":
         print("skipped: PostgreSQL is not installed (postgresql-15)")
         sys.exit(77)
     PROGRAMS = os.path.dirname(os.path.abspath(sys.argv.pop(1)))
+    PG_TAG = sys.argv.pop(1)
     unittest.main()
