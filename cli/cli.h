@@ -67,7 +67,7 @@ struct cli_command {
 
 extern const struct cli_command cli_submit;
 extern const struct cli_command cli_tx_ls, cli_tx_show, cli_tx_wait, cli_tx_abort, cli_tx_forget;
-extern const struct cli_command cli_agent_ls, cli_agent_show;
+extern const struct cli_command cli_agent_ls, cli_agent_show, cli_agent_doctor;
 extern const struct cli_command cli_branch_ls, cli_branch_resolve, cli_branch_forget;
 extern const struct cli_command cli_check;
 extern const struct cli_command cli_demo;

@@ -305,6 +305,7 @@ struct branch *part_branch_of_request(struct part_daemon *daemon, struct api_req
 void part_list(void *arg, struct api_request *request, const char *const args[]);
 void part_show(void *arg, struct api_request *request, const char *const args[]);
 void part_lookup(void *arg, struct api_request *request, const char *const args[]);
+void part_doctor(void *arg, struct api_request *request, const char *const args[]);
 void part_metrics(void *arg, struct api_request *request, const char *const args[]);
 /* docs/openapi-participant.json, embedded by the build */
 extern const unsigned char part_openapi[];

@@ -99,6 +99,7 @@ static const struct api_route routes[] = {
     {"GET", "/v1/branches/{gtid}", part_show},
     {"POST", "/v1/branches/{gtid}/resolve", part_resolve},
     {"POST", "/v1/branches/{gtid}/forget", part_forget},
+    {"GET", "/v1/doctor", part_doctor},
     {"GET", "/livez", livez},
     {"GET", "/readyz", readyz},
     {"GET", "/metrics", part_metrics},

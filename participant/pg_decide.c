@@ -237,7 +237,10 @@ static void on_list(struct pg_question *question, struct pg_session *session,
     struct part_job *job = question->job;
     char words[300] = "the session was lost";
     free(question);
-    if (result != NULL && pg_list_read(pg, result, &job->found, &job->found_count) == TPC_OK) {
+    if (result != NULL &&
+        (job->kind == PART_JOB_EXAMINE
+             ? pg_examine_read(result, &job->results)
+             : pg_list_read(pg, result, &job->found, &job->found_count) == TPC_OK)) {
         pg_end(pg, job, PART_JOB_LISTED);
         return;
     }
@@ -261,7 +264,7 @@ static void list(struct pg_session *session, struct part_job *job)
     inquiry->pg = session->pg;
     pg_list_prefix(session->pg, prefix);
     pg_send_params(session, &(struct pg_step){.kind = PG_STEP_ASK, .question = &inquiry->question},
-                   pg_list_sql, 1, values);
+                   job->kind == PART_JOB_EXAMINE ? pg_examine_sql : pg_list_sql, 1, values);
     pg_sync(session, false);
 }
 
@@ -291,6 +294,7 @@ static void carry_out(struct pg_session *session, struct part_job *job)
         prove(session, job);
         break;
     case PART_JOB_LIST:
+    case PART_JOB_EXAMINE:
         list(session, job);
         break;
     default:

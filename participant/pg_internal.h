@@ -269,6 +269,12 @@ enum tpc_rc pg_list_read(const struct part_pg *pg, const PGresult *result,
                          struct part_found **ret_found, size_t *ret_count);
 void pg_list_prefix(const struct part_pg *pg, char out[PG_GID_TEXT]);
 
+/* ---- pg_examine.c: what is prepared there at all ---- */
+
+extern const char pg_examine_sql[]; /* $1: the beginning of our names */
+/* As a JSON array. */
+TPC_NODISCARD bool pg_examine_read(const PGresult *result, struct tpc_buf *out);
+
 /* ---- pg_recover.c: before start ---- */
 
 enum tpc_rc pg_preflight(struct part_pg *pg, struct tpc_err *reterr);

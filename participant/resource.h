@@ -20,6 +20,7 @@ enum part_job_kind {
     PART_JOB_EXECUTE, /* interactive: do the statements after those of earlier steps, and keep what
                          was done, with its locks, for the next step or PREPARE or ABORT */
     PART_JOB_LIST,    /* what does the server hold prepared under our name? */
+    PART_JOB_EXAMINE, /* what does it hold prepared, whose, and whom does it block? */
 };
 
 enum part_job_outcome {
@@ -37,7 +38,7 @@ enum part_job_outcome {
     PART_JOB_ABORTED,
     PART_JOB_NO_PROOF,
     PART_JOB_EXECUTED, /* EXECUTE: results are set */
-    PART_JOB_LISTED,
+    PART_JOB_LISTED,   /* LIST, EXAMINE: found or results (a JSON array) are set */
 };
 
 /* A branch that a server holds prepared under our name, as the server tells it. */

@@ -105,6 +105,7 @@ static void sort_in(struct turn *turn, struct part_job *job)
         part_sqlite_append(&turn->others, &turn->others_last, job);
         return;
     case PART_JOB_LIST:
+    case PART_JOB_EXAMINE:
         break;
     }
     TPC_ASSERT(!"a job for a file");
