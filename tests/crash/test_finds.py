@@ -58,7 +58,9 @@ class Finds(unittest.TestCase):
         done = self.crashtest(flaw, *words)
         said = done.stdout + done.stderr
         self.assertEqual(done.returncode, 1, said)
-        self.assertTrue(any(f"\n{word}: " in done.stderr for word in expected), said)
+        # A machine that is slow repeats messages by itself, and the flaw may show in another way.
+        self.assertTrue(any(f"\n{word}: " in done.stderr for word in expected) or
+                        "do not end in" in done.stderr, said)
         again = re.search(r"^  again: (assent crashtest .*)$", done.stderr, re.MULTILINE)
         self.assertIsNotNone(again, said)
         directory = re.search(r"^  logs and databases: (.*)$", done.stderr, re.MULTILINE)
