@@ -356,7 +356,8 @@ static void print_list(const struct cli_crashtest *test)
 /* What was asked for does not come up at all. That everything held would be no news. */
 static bool is_of_nothing(const struct cli_crashtest *test)
 {
-    bool nothing = test->complete && (test->choice.rows & ~(1U << CLI_ROW_NOTHING)) != 0;
+    bool nothing = test->complete && count_violated(test) == 0 &&
+                   (test->choice.rows & ~(1U << CLI_ROW_NOTHING)) != 0;
     for (size_t i = 0; i < test->plan.count; i++) {
         nothing = nothing && test->plan.items[i].row == CLI_ROW_NOTHING;
     }
