@@ -250,6 +250,15 @@ static void add_kill(struct cli_plan *plan, unsigned node, const char *point)
     }
 }
 
+/* Agents list the points of all resources. Those that we start ourselves wrap SQLite, and pass none
+ * of a server's. */
+static bool is_of_other_resource(const struct cli_plan *plan, unsigned node, const char *point)
+{
+    static const char server[] = "agent.pg.";
+    return node > 0 && plan->setup->specs[node - 1].url == NULL &&
+           strncmp(point, server, sizeof server - 1) == 0;
+}
+
 void cli_plan_add_kills(struct cli_plan *plan, unsigned node, const char *names)
 {
     if (names == NULL || !is_chosen(plan->choice.process, node_name(plan->setup, node))) {
@@ -260,7 +269,7 @@ void cli_plan_add_kills(struct cli_plan *plan, unsigned node, const char *names)
         size_t size = strcspn(names, "\n");
         (void)snprintf(point, sizeof point, "%.*s", (int)size, names);
         names += size + (names[size] == '\n');
-        if (is_chosen(plan->choice.point, point)) {
+        if (is_chosen(plan->choice.point, point) && !is_of_other_resource(plan, node, point)) {
             add_kill(plan, node, point);
         }
     }
