@@ -67,6 +67,18 @@ static void test_cli_plan_add_kills__each_point_once(void **state)
     cli_plan_done(&plan);
 }
 
+static void test_cli_plan_add_kills__not_at_points_of_another_resource(void **state)
+{
+    struct cli_plan plan = plan_of(CLI_ROWS_ALL);
+    (void)state;
+    add_hits(&plan, found, 2);
+    cli_plan_add_kills(&plan, 1, "agent.db.commit\nagent.pg.decide\n"); /* SQLite, ours */
+    assert_int_equal(count_row(&plan, CLI_ROW_KILL), 1);
+    cli_plan_add_kills(&plan, 2, "agent.db.commit\nagent.pg.decide\n"); /* the user's */
+    assert_int_equal(count_row(&plan, CLI_ROW_KILL), 3);
+    cli_plan_done(&plan);
+}
+
 static void test_cli_plan_add_kills__in_full_in_every_start_of_every_scene(void **state)
 {
     struct cli_plan plan = plan_of(CLI_ROWS_ALL);
@@ -167,6 +179,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(test_cli_plan_add_kills__each_point_once, begin),
+        cmocka_unit_test_setup(test_cli_plan_add_kills__not_at_points_of_another_resource, begin),
         cmocka_unit_test_setup(test_cli_plan_add_kills__in_full_in_every_start_of_every_scene,
                                begin),
         cmocka_unit_test_setup(test_cli_plan_next_try__goes_on_to_other_scenes, begin),
