@@ -238,7 +238,8 @@ class Served:
         self.server.server_close()
         for thread in self.threads:
             thread.join()
-        self.server.RequestHandlerClass.tickets.log.file.close()
+        # Its log stays open: a request that the suite gave up may still be at work, and a shop that
+        # cannot write its log ends the process.
 
 
 # What must be found of each fault, and nothing else.
