@@ -425,7 +425,7 @@ class Agent(StartUp):
         self.database("nonsense", "sqlite:PATH")
         self.database("oracle://here", "sqlite:PATH")
         self.database("", "sqlite:PATH")
-        self.database("postgresql://here/bank", "not supported yet")
+        self.database("postgresql://127.0.0.1:1/bank", "PostgreSQL", "127.0.0.1")
         self.database("mariadb://here/bank", "not supported yet")
 
     def test_databases_that_are_none(self):
