@@ -344,6 +344,8 @@ void coord_watermark_update(struct coord_daemon *daemon);
 
 /* xact.c: the table of transactions. */
 struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_count);
+/* It begins now: what @submit says of the whole (its label is taken), a new id and gtid. */
+void coord_xact_begin(struct coord_xact *xact, struct api_submit *submit);
 TPC_NODISCARD enum tpc_rc coord_xact_add(struct coord_xact *xact); /* id and gtid are set */
 /* Add a branch to an interactive one that is open; TPC_ENOMEM: nothing changed. */
 TPC_NODISCARD enum tpc_rc coord_xact_join(struct coord_xact *xact, struct coord_member *member);

@@ -61,16 +61,7 @@ void coord_interactive_open(struct coord_daemon *daemon, struct api_request *req
     }
     xact->interactive = true;
     xact->last_attempt = true; /* only its client could do the work again */
-    xact->began_us = tpc_clock_wall_us();
-    xact->began_mono_us = tpc_clock_mono_us();
-    xact->timeout_ms = submit->timeout_ms;
-    xact->deadline_ms = tpc_clock_mono_ms() + submit->timeout_ms;
-    xact->ack = submit->ack;
-    xact->isolation = submit->isolation;
-    xact->label = submit->label;
-    submit->label = NULL;
-    tpc_id_gen_next(&daemon->ids, xact->began_us / 1000, &xact->id);
-    xact->gtid = xact->id;
+    coord_xact_begin(xact, submit);
     if (coord_xact_add(xact) != TPC_OK) {
         coord_halt("out of memory while a transaction began", NULL);
     }

@@ -243,14 +243,7 @@ static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *
         return NULL;
     }
     coord_init(xact->fsm, xact->branch_count, may_be_one_phase(daemon, submit, wish));
-    xact->began_us = tpc_clock_wall_us();
-    xact->began_mono_us = tpc_clock_mono_us();
-    xact->timeout_ms = submit->timeout_ms;
-    xact->deadline_ms = tpc_clock_mono_ms() + submit->timeout_ms;
-    xact->ack = submit->ack;
-    xact->isolation = submit->isolation;
-    xact->label = submit->label;
-    submit->label = NULL;
+    coord_xact_begin(xact, submit);
     for (unsigned i = 0; i < xact->branch_count; i++) {
         struct api_submit_branch *from = &submit->branches[i];
         xact->branches[i].member = find_participant(daemon, from->participant);
@@ -258,8 +251,6 @@ static struct coord_xact *build(struct coord_daemon *daemon, struct api_submit *
         xact->branches[i].statements_size = from->statements_size;
         from->statements = NULL;
     }
-    tpc_id_gen_next(&daemon->ids, xact->began_us / 1000, &xact->id);
-    xact->gtid = xact->id;
     if (coord_xact_add(xact) != TPC_OK ||
         (wish->has_key && coord_key_set(xact, wish->key, strlen(wish->key), digest) != TPC_OK)) {
         coord_halt("out of memory while a transaction began", NULL);

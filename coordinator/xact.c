@@ -83,6 +83,20 @@ enum tpc_rc coord_xact_add(struct coord_xact *xact)
     return TPC_OK;
 }
 
+void coord_xact_begin(struct coord_xact *xact, struct api_submit *submit)
+{
+    xact->began_us = tpc_clock_wall_us();
+    xact->began_mono_us = tpc_clock_mono_us();
+    xact->timeout_ms = submit->timeout_ms;
+    xact->deadline_ms = tpc_clock_mono_ms() + submit->timeout_ms;
+    xact->ack = submit->ack;
+    xact->isolation = submit->isolation;
+    xact->label = submit->label;
+    submit->label = NULL;
+    tpc_id_gen_next(&xact->daemon->ids, xact->began_us / 1000, &xact->id);
+    xact->gtid = xact->id;
+}
+
 /* Nothing points into the old storage: no timer of a branch is armed before the decision. */
 enum tpc_rc coord_xact_join(struct coord_xact *xact, struct coord_member *member)
 {
