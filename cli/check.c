@@ -1,6 +1,8 @@
 /* How it is found out: first what every participant holds in doubt; then page by page all
  * transactions of the log, and each participant is asked for the outcome of those that ended. A
- * transaction that ends meanwhile is compared or not, but never wrongly: what ended stays so. */
+ * transaction that ends meanwhile is compared or not, but never wrongly: what ended stays so. One
+ * that is forgotten meanwhile is not compared: a participant forgets after the coordinator, so the
+ * coordinator is asked once more about what a participant does not know. */
 #include "cli/check.h"
 
 #include "cli/out.h"
@@ -94,6 +96,25 @@ static const struct api_json *find_gtid(const struct api_json *items, const stru
     return NULL;
 }
 
+/* A disagreement that is not counted any more needs no question. */
+static bool was_forgotten(struct check *check, const struct tpc_id *id)
+{
+    struct cli_peer coordinator = cli_coordinator(check->remote);
+    struct api_json *answer = NULL;
+    char path[64], text[TPC_ID_TEXT];
+    int status = 0;
+    if (check->disagreements >= CHECK_SHOWN_MAX) {
+        return false;
+    }
+    snprintf(path, sizeof(path), "/v1/transactions/%s", tpc_id_format(id, text));
+    struct cli_request request = {.method = "GET", .url = path};
+    bool forgotten = cli_remote_send(check->remote, &coordinator, &request, &status, &answer, NULL,
+                                     false) == CLI_OK &&
+                     status == 404;
+    api_json_free(answer);
+    return forgotten;
+}
+
 /* Answers usually come in the order of the question. */
 static void compare_batch(struct check *check, struct check_participant *participant,
                           const struct api_json *items)
@@ -109,8 +130,10 @@ static void compare_batch(struct check *check, struct check_participant *partici
         }
         /* No answer about a branch is no knowledge of it. */
         const char *state = item != NULL ? cli_json_text(item, "state") : "unknown";
-        participant->compared++;
-        if (contradicts(branch->commit, state)) {
+        bool wrong = contradicts(branch->commit, state);
+        bool gone = wrong && strcmp(state, "unknown") == 0 && was_forgotten(check, &branch->id);
+        participant->compared += !gone;
+        if (wrong && !gone) {
             note_disagreement(check, participant, branch, state);
         }
         next = next != NULL ? api_json_next(next) : NULL;
@@ -155,7 +178,7 @@ static enum cli_exit flush_batch(struct check *check, struct check_participant *
 }
 
 static enum cli_exit add_branch(struct check *check, const struct api_json *branch,
-                                const struct tpc_id *gtid, bool commit)
+                                const struct check_branch *what)
 {
     const char *name = cli_json_text(branch, "participant");
     /* Who only read has nothing that could disagree. */
@@ -173,8 +196,7 @@ static enum cli_exit add_branch(struct check *check, const struct api_json *bran
             if (!participant->reachable) {
                 return CLI_OK;
             }
-            participant->batch[participant->batch_count++] =
-                (struct check_branch){.gtid = *gtid, .commit = commit};
+            participant->batch[participant->batch_count++] = *what;
             return participant->batch_count == CHECK_BATCH ? flush_batch(check, participant)
                                                            : CLI_OK;
         }
@@ -194,8 +216,8 @@ static void show_progress(const struct check *check)
 static enum cli_exit add_txn(void *arg, const struct api_json *txn)
 {
     struct check *check = arg;
-    struct tpc_id gtid;
-    const char *state = cli_json_text(txn, "state");
+    struct check_branch what;
+    const char *state = cli_json_text(txn, "state"), *id = cli_json_text(txn, "id");
     bool commit = strcmp(state, "committed") == 0;
     check->hazards += cli_txn_has_hazard(txn);
     if (!commit && strcmp(state, "aborted") != 0) {
@@ -207,15 +229,16 @@ static enum cli_exit add_txn(void *arg, const struct api_json *txn)
     show_progress(check);
     /* A transaction that was tried again has an id of its own for each attempt. */
     const char *text = cli_json_text(txn, "gtid");
-    text = text[0] != '\0' ? text : cli_json_text(txn, "id");
-    if (!tpc_id_parse(text, strlen(text), &gtid)) {
+    text = text[0] != '\0' ? text : id;
+    what.commit = commit;
+    if (!tpc_id_parse(text, strlen(text), &what.gtid) || !tpc_id_parse(id, strlen(id), &what.id)) {
         fprintf(stderr, "assent: the coordinator lists a transaction without a usable id\n");
         return CLI_ERROR;
     }
     enum cli_exit result = CLI_OK;
     const struct api_json *b = api_json_first(api_json_get(txn, "branches"));
     for (; b != NULL && result == CLI_OK; b = api_json_next(b)) {
-        result = add_branch(check, b, &gtid, commit);
+        result = add_branch(check, b, &what);
     }
     return result;
 }

@@ -17,6 +17,7 @@ enum check_verdict {
 };
 
 struct check_branch {
+    struct tpc_id id; /* of the transaction */
     struct tpc_id gtid;
     bool commit; /* what the coordinator says */
 };

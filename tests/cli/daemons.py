@@ -1,5 +1,7 @@
 """Real daemons on free ports, in a directory that goes away, for tests of the command line."""
 
+import http.server
+import json
 import os
 import shutil
 import signal
@@ -7,6 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
+import urllib.request
 
 START_SECONDS = 60
 STOP_SECONDS = 60
@@ -52,6 +55,47 @@ class Daemon:
         return self.wait()
 
 
+class Front:
+    """Hands requests on to the daemon at @url; calls @hold(method, path, body) before each."""
+
+    def __init__(self, url, hold):
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def forward(self):
+                body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+                hold(self.command, self.path, body)
+                headers = {name: value for name, value in self.headers.items()
+                           if name.lower() not in ("host", "connection", "content-length")}
+                request = urllib.request.Request(url + self.path, body or None, headers,
+                                                 method=self.command)
+                try:
+                    answer = urllib.request.urlopen(request, timeout=STOP_SECONDS)
+                except urllib.error.HTTPError as error:
+                    answer = error
+                data = answer.read()
+                self.send_response(answer.status)
+                self.send_header("Content-Type", answer.headers.get("Content-Type", ""))
+                self.send_header("Content-Length", str(len(data)))
+                self.end_headers()
+                self.wfile.write(data)
+
+            do_GET = do_POST = do_PUT = do_DELETE = forward
+
+            def log_message(self, *_):
+                pass
+
+        self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = "http://127.0.0.1:%d" % self.server.server_port
+        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
+        self.thread.start()
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.thread.join()
+
+
 class World:
     """East and west, each with ten accounts of 100, and a coordinator that knows both."""
 
@@ -95,16 +139,25 @@ class World:
         known = self.daemons.get(name)
         return known.url.split("://")[1] if known else "127.0.0.1:0"
 
-    def start_agent(self, name):
+    def start_agent(self, name, *flags):
         self.daemons[name] = Daemon(
             [os.path.join(self.programs, "assent-agent"), "sqlite:" + name + ".db", "--name", name,
-             "--data", name, "--listen", self.address(name)], self.directory)
+             "--data", name, "--listen", self.address(name), *flags], self.directory)
 
-    def start_coordinator(self, *flags):
+    def start_coordinator(self, *flags, east=None):
+        """@east: where it finds that agent, if not directly."""
         self.daemons["coordinator"] = Daemon(
             [os.path.join(self.programs, "assentd"), "--data", "coordinator", "--listen",
-             self.address("coordinator"), "--participant", "east=" + self.daemons["east"].url,
+             self.address("coordinator"), "--participant",
+             "east=" + (east or self.daemons["east"].url),
              "--participant", "west=" + self.daemons["west"].url, *flags], self.directory)
+
+    def ask(self, name, method, path, body=None):
+        request = urllib.request.Request(self.daemons[name].url + path, method=method,
+                                         data=json.dumps(body).encode() if body else None,
+                                         headers={"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=STOP_SECONDS) as answer:
+            return json.load(answer)
 
     def assent(self, *words, text=""):
         environment = dict(os.environ, ASSENT_URL=self.daemons["coordinator"].url)

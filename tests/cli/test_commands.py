@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+import time
 import unittest
 import uuid
 
@@ -165,6 +166,33 @@ class Commands(unittest.TestCase):
         compared = {p["name"]: p["compared"] for p in report["participants"]}
         self.assertGreaterEqual(compared["west"], 3)
         self.assertRegex(self.assent(OK, "check").stdout, r"\nagrees: 3 committed")
+
+    def test_check_while_a_transaction_is_forgotten(self):
+        """Listed by the coordinator, then forgotten by it and by the agent, then looked up."""
+        self.world.daemons["coordinator"].stop()
+        self.world.daemons["east"].stop()
+        self.world.start_agent("east", "--retention", "1s", "--remember", "1s")
+        asked = []
+
+        def hold(method, path, body):
+            if path == "/v1/branches/lookup" and not asked:
+                asked.extend(json.loads(body)["gtids"])
+                deadline = time.monotonic() + 60
+                while self.state_at_east(asked[0]) != "unknown" and time.monotonic() < deadline:
+                    self.submit(1)  # tells east how far the coordinator has forgotten
+
+        front = daemons.Front(self.world.daemons["east"].url, hold)
+        self.addCleanup(front.close)
+        self.world.start_coordinator("--retention", "1s", east=front.url)
+        gtid = self.submit()["gtid"]
+        report = self.document(OK, "check", "--wait", "20s")
+        self.assertEqual(asked[0], gtid)
+        self.assertEqual(self.state_at_east(gtid), "unknown")
+        self.assertEqual((report["verdict"], report["disagreement_count"]), ("agrees", 0))
+
+    def state_at_east(self, gtid):
+        items = self.world.ask("east", "POST", "/v1/branches/lookup", {"gtids": [gtid]})["items"]
+        return items[0]["state"] if items else "unknown"
 
     # ---- The coordinator is gone, branches are in doubt ----
 
