@@ -62,14 +62,15 @@ static void on_settled(struct part_job *job)
     free(job);
 }
 
-/* Nobody waits for it: the branch has its outcome, and the server is to have it too. */
-static void settle(struct part_daemon *daemon, const struct part_found *found,
-                   enum part_job_kind kind)
+/* Nobody waits for it. Of a branch that was aborted it is what a lost session prepared late. Of one
+ * that was committed it cannot be what was committed, which is not there any more: it is the same
+ * work once more. */
+static void undo(struct part_daemon *daemon, const struct part_found *found)
 {
     struct part_job *job = part_alloc(sizeof *job);
     tpc_log(TPC_LOG_WARN, "branch.left_prepared", tpc_kv_id("gtid", &found->gtid),
-            tpc_kv_str("now", kind == PART_JOB_COMMIT ? "commit" : "abort"));
-    job->kind = kind;
+            tpc_kv_str("now", "abort"));
+    job->kind = PART_JOB_ABORT;
     job->gtid = found->gtid;
     job->coordinator_id = found->coordinator_id;
     job->cause.statement = -1;
@@ -87,10 +88,9 @@ static void compare_one(struct part_daemon *daemon, const struct part_found *fou
         if (part_adopt(daemon, found, &err) != TPC_OK) {
             part_halt("a branch that the server holds cannot be taken up", &err);
         }
-    } else if (branch->fsm.state == PART_ABORTED || branch->fsm.state == PART_HEUR_ABORT) {
-        settle(daemon, found, PART_JOB_ABORT);
-    } else if (branch->fsm.state == PART_COMMITTED || branch->fsm.state == PART_HEUR_COMMIT) {
-        settle(daemon, found, PART_JOB_COMMIT);
+    } else if (branch->fsm.state == PART_ABORTED || branch->fsm.state == PART_HEUR_ABORT ||
+               branch->fsm.state == PART_COMMITTED || branch->fsm.state == PART_HEUR_COMMIT) {
+        undo(daemon, found);
     }
 }
 
@@ -98,6 +98,7 @@ static void on_listed(struct part_job *job)
 {
     struct part_daemon *daemon = job->user;
     daemon->jobs_busy--;
+    daemon->listing = false;
     for (size_t i = 0; i < job->found_count && !daemon->draining; i++) {
         compare_one(daemon, &job->found[i]);
     }
@@ -119,6 +120,7 @@ static void on_timer(struct tpc_timer *timer)
     job->cause.statement = -1;
     job->user = daemon;
     job->done = on_listed;
+    daemon->listing = true;
     daemon->jobs_busy++;
     daemon->resource->ops->submit(daemon->resource, job);
 }

@@ -170,6 +170,7 @@ struct part_daemon {
     size_t expiry_count; /* of all coordinators */
     struct tpc_timer retention;
     struct tpc_timer compare;
+    bool listing; /* the server is asked what it holds: what ends now may be in the answer */
     /* Proofs to be dropped once the erasure of their records is durable. */
     struct tpc_id *unproved;
     size_t unproved_count;

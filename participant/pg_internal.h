@@ -278,6 +278,9 @@ TPC_NODISCARD bool pg_examine_read(const PGresult *result, struct tpc_buf *out);
 /* ---- pg_recover.c: before start ---- */
 
 enum tpc_rc pg_preflight(struct part_pg *pg, struct tpc_err *reterr);
+/* End what the server still has of sessions of an earlier run, and wait until they are gone: what
+ * such a session was sent could be carried out after it was asked about, or done again. */
+enum tpc_rc pg_fence_now(struct part_pg *pg, struct tpc_err *reterr);
 enum tpc_rc pg_prove_now(struct part_pg *pg, const struct tpc_id *gtid, bool *ret_proven,
                          struct tpc_err *reterr);
 enum tpc_rc pg_find_now(struct part_pg *pg, struct part_found **ret_found, size_t *ret_count,

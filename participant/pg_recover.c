@@ -1,9 +1,22 @@
 /* What happens before start, on one connection that blocks. */
 #include "participant/pg_internal.h"
 
+#include "base/clock.h"
+#include "base/log.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+
+enum { FENCE_MS = 30000 };
+
+/* Our sessions are told by the id at the end of their name (pg_session_name). One that the server
+ * still has and we have not cannot do anything any more, once it is gone. */
+static const char fence_sql[] =
+    "SELECT pid, pg_terminate_backend(pid) FROM pg_stat_activity"
+    " WHERE usename = current_user AND pid <> pg_backend_pid()"
+    " AND application_name LIKE 'assent-agent %' AND right(application_name, 36) = $1";
 
 static void ignore_notice(void *arg, const PGresult *result)
 {
@@ -30,8 +43,7 @@ static void note_address(struct part_pg *pg)
 
 enum tpc_rc pg_preflight(struct part_pg *pg, struct tpc_err *reterr)
 {
-    const char *keys[] = {"connect_timeout", "dbname", "client_encoding",
-                          "fallback_application_name", NULL};
+    const char *keys[] = {"connect_timeout", "dbname", "client_encoding", "application_name", NULL};
     const char *values[] = {"10", pg->url, "UTF8", pg->name, NULL};
     pg->control = PQconnectdbParams(keys, values, 1);
     if (pg->control == NULL) {
@@ -53,6 +65,39 @@ enum tpc_rc pg_preflight(struct part_pg *pg, struct tpc_err *reterr)
     PQclear(result);
     note_address(pg);
     return pg_facts_judge(&pg->facts, pg->options.allow_unsafe_settings, reterr);
+}
+
+enum tpc_rc pg_fence_now(struct part_pg *pg, struct tpc_err *reterr)
+{
+    static const struct timespec pause = {.tv_nsec = 20000000};
+    char id[TPC_ID_TEXT];
+    const char *values[1] = {tpc_id_format(&pg->options.participant_id, id)};
+    uint64_t until_ms = tpc_clock_mono_ms() + FENCE_MS;
+    for (bool first = true;; first = false) {
+        PGresult *result = PQexecParams(pg->control, fence_sql, 1, NULL, values, NULL, NULL, 0);
+        if (PQresultStatus(result) != PGRES_TUPLES_OK) {
+            return fail(pg, result, "sessions of an earlier run of this agent cannot be ended",
+                        reterr);
+        }
+        int left = PQntuples(result);
+        if (left > 0 && tpc_clock_mono_ms() >= until_ms) {
+            enum tpc_rc rc = tpc_fail(
+                reterr, TPC_EIO,
+                "PostgreSQL: %d session(s) of an earlier run of this agent do not end, say that of "
+                "pid %s; see pg_stat_activity, and start the agent again once they are gone",
+                left, PQgetvalue(result, 0, 0));
+            PQclear(result);
+            return rc;
+        }
+        PQclear(result);
+        if (left == 0) {
+            return TPC_OK;
+        }
+        if (first) {
+            tpc_log(TPC_LOG_INFO, "pg.sessions_ended", tpc_kv_uint("sessions", (uint64_t)left));
+        }
+        nanosleep(&pause, NULL);
+    }
 }
 
 enum tpc_rc pg_prove_now(struct part_pg *pg, const struct tpc_id *gtid, bool *ret_proven,

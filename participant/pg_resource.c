@@ -517,9 +517,11 @@ enum tpc_rc part_pg_open(const struct part_resource_options *options,
                          struct part_resource **ret_resource, struct tpc_err *reterr)
 {
     struct part_pg *pg = tpc_must_alloc(sizeof *pg);
-    char name[64];
-    (void)snprintf(name, sizeof name, "assent-agent %.48s",
-                   options->name != NULL ? options->name : "");
+    char name[64], id[TPC_ID_TEXT];
+    /* The server keeps 63 bytes of it. */
+    (void)snprintf(name, sizeof name, "assent-agent %.12s %s",
+                   options->name != NULL ? options->name : "",
+                   tpc_id_format(&options->participant_id, id));
     pg->base.ops = &pg_ops;
     pg->options = *options;
     pg->options.url = NULL;
@@ -530,6 +532,7 @@ enum tpc_rc part_pg_open(const struct part_resource_options *options,
     pg->timer.fire = on_timer;
     make_sessions(pg);
     enum tpc_rc rc = pg_preflight(pg, reterr);
+    rc = rc == TPC_OK ? pg_fence_now(pg, reterr) : rc;
     if (rc != TPC_OK) {
         free_all(pg);
         return rc;

@@ -267,7 +267,7 @@ void pg_session_want(struct pg_session *session)
         return;
     }
     bool known = pg->host_address[0] != '\0' && session->failures < 5; /* else it may have moved */
-    const char *keys[] = {"dbname", "client_encoding", "fallback_application_name",
+    const char *keys[] = {"dbname", "client_encoding", "application_name",
                           known ? "hostaddr" : NULL, NULL};
     const char *values[] = {pg->url, "UTF8", pg->name, pg->host_address, NULL};
     session->conn = PQconnectStartParams(keys, values, 1);

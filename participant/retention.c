@@ -11,6 +11,9 @@
  * done again; so how far the coordinator has forgotten is in the log before the erasure, and what
  * is below is refused.
  *
+ * While a server is asked what it holds prepared nothing is dropped: the answer may have what has
+ * ended since, which must not be taken for unknown.
+ *
  * The proof may go only after the erasure is durable: a log that still says "prepared" and a
  * database that does not say "committed" would be taken for a branch in doubt, and be committed
  * twice. The log keeps its order, so the next forced write makes the erasure durable too. */
@@ -31,7 +34,7 @@ static void drop_from_memory(struct part_daemon *daemon)
 {
     const struct part_settings *settings = daemon->settings;
     uint64_t now_ms = tpc_clock_mono_ms();
-    for (int skipped = 0; daemon->ended != NULL && skipped < SKIPPED_MAX;) {
+    for (int skipped = 0; !daemon->listing && daemon->ended != NULL && skipped < SKIPPED_MAX;) {
         struct branch *branch = daemon->ended;
         bool old = now_ms - branch->ended_ms >= settings->remember_ms;
         if (!old && daemon->ended_count <= settings->remembered_max) {
@@ -178,7 +181,9 @@ void part_retention_forced(struct part_daemon *daemon)
     free(daemon->unproved);
     daemon->unproved = NULL;
     daemon->unproved_count = 0;
-    erase_batch(daemon);
+    if (!daemon->listing) {
+        erase_batch(daemon);
+    }
 }
 
 static void on_check(struct tpc_timer *timer)
@@ -186,7 +191,7 @@ static void on_check(struct tpc_timer *timer)
     struct part_daemon *daemon =
         (struct part_daemon *)((char *)timer - offsetof(struct part_daemon, retention));
     drop_from_memory(daemon);
-    if (daemon->unproved == NULL) {
+    if (daemon->unproved == NULL && !daemon->listing) {
         erase_batch(daemon);
     }
     tpc_timer_arm(&daemon->timers, timer, tpc_clock_mono_ms() + CHECK_MS);

@@ -108,6 +108,34 @@ class Recovery(unittest.TestCase):
         self.world.check(self)
         self.assertEqual(self.world.balance("east", 9), 100)
 
+    def test_sessions_of_an_earlier_life_are_ended_before_anything_is_asked(self):
+        """What they were sent could be prepared after the same work was done again."""
+        asleep = ("SELECT pid FROM pg_stat_activity WHERE state = 'active'"
+                  " AND query LIKE 'SELECT pg_sleep(62)%'")
+        slow = self.world.move("east", 1, -1, "slow", "from")
+        slow["statements"].append({"sql": "SELECT pg_sleep(62)"})
+        client = threading.Thread(target=self.world.submit, args=(slow,),
+                                  kwargs={"timeout_ms": 90000})
+        client.start()
+        wait_until(lambda: self.world.query("east", asleep), "it is at work")
+        self.world.daemons["east"].kill()
+        self.assertNotEqual(self.world.query("east", asleep), [])
+        self.world.start_agent("east")
+        self.assertEqual(self.world.query("east", asleep), [])
+        client.join()
+        self.world.check(self, {"slow": False})
+
+    def test_what_is_prepared_again_after_its_commit_is_not_committed_again(self):
+        self.transfer()
+        east = self.world.agent("east", "GET", "/readyz?verbose")[1]["participant_id"]
+        known = self.world.agent("east", "GET", "/v1/branches?state=committed")[1]["items"][0]
+        self.world.query("east", "BEGIN; UPDATE accounts SET balance = balance - 1 WHERE id = 1;"
+                                 " PREPARE TRANSACTION 'assent:%s:%s:%s'"
+                         % (east, known["coordinator"]["id"], known["gtid"]))
+        self.world.daemons["east"].kill()
+        self.world.start_agent("east")
+        self.world.check(self, {"one": True})
+
     def test_what_other_programs_and_agents_have_prepared_is_not_touched(self):
         others = ["another program", "assent:", "assent:0199c0de-7a11-7c3e-9f00-5a2b1c0d0001:"
                   "0199c0de-7a11-7c3e-9f00-5a2b1c0d0002:0199c0de-7a11-7c3e-9f00-5a2b1c0d0003"]
