@@ -31,15 +31,18 @@ static void check_told(const struct model_config *config, const struct world *wo
 }
 
 /* What has been promised to be applied is still there to be applied. */
-static void check_kept(const struct world *world, unsigned part, unsigned t)
+static void check_kept(const struct model_config *config, const struct world *world, unsigned part,
+                       unsigned t)
 {
     const struct side *side = &world->sides[part];
     const struct seat *seat = &side->seats[t];
     const struct ctxn *txn = &world->txns[t];
     struct wlog log = wlog_of_part((struct world *)(uintptr_t)world, part);
+    bool can =
+        config->servers ? model_part_holds(config, seat) : wlog_has(&log, REC_PREPARED, t, true);
     if ((txn->past & PAST_DURABLE) != 0 && (seat->past & PAST_VOTED) != 0 &&
         (seat->db & DB_APPLIED) == 0 && !excused(txn) &&
-        (!wlog_has(&log, REC_PREPARED, t, true) || wlog_has(&log, REC_ABORTED, t, true))) {
+        (!can || wlog_has(&log, REC_ABORTED, t, true))) {
         model_blame("T%u is decided commit, and %c cannot do its work any more", model_txn_name(t),
                     model_name(part));
     }
@@ -104,7 +107,7 @@ static void check_branch(const struct model_config *config, const struct world *
         model_blame("T%u: %c believes in an abort, and commit was decided", model_txn_name(t),
                     model_name(part));
     }
-    check_kept(world, part, t);
+    check_kept(config, world, part, t);
     check_ended(world, part, t);
 }
 
@@ -135,7 +138,7 @@ static void check_rest(const struct model_config *config, const struct world *wo
         model_blame("T%u is %s at %c for ever", model_txn_name(t), part_state_name(seat->state),
                     model_name(part));
     }
-    if ((seat->job & JOB_HELD) != 0) {
+    if (model_part_holds(config, seat)) {
         model_blame("T%u holds its locks at %c for ever", model_txn_name(t), model_name(part));
     }
     if ((seat->p_flags & (P_VOTES | P_ACKS)) != 0) {

@@ -1,5 +1,5 @@
 /* What may happen next. */
-#include "tests/model/wlog.h"
+#include "tests/model/part_side.h"
 
 #include "base/tpc_assert.h"
 
@@ -111,17 +111,17 @@ static void add_coord(const struct model_config *config, const struct world *wor
 
 /* ---- Participants ---- */
 
-static void add_prepare_ends(const struct model_config *config, const struct seat *seat,
-                             unsigned part, unsigned txn, struct model_moves *out)
+static void add_prepare_ends(const struct place *place, struct model_moves *out)
 {
-    bool cancelled = (seat->job & JOB_CANCELLED) != 0, marked = (seat->db & DB_MARKER) != 0;
-    struct model_move move = MOVE(JOB_DONE, .part = (uint8_t)part, .txn = (uint8_t)txn);
-    if (marked && config->env_mutant == MUTANT_MARKER_IGNORED) {
-        marked = false;
-    }
+    const struct model_config *config = place->config;
+    const struct seat *seat = place->seat;
+    bool cancelled = (seat->job & JOB_CANCELLED) != 0, marked = model_place_is_proven(place);
+    bool taken = (seat->db & DB_PREPARED) != 0; /* by an attempt that came late */
+    struct model_move move =
+        MOVE(JOB_DONE, .part = (uint8_t)place->part, .txn = (uint8_t)place->txn);
     bool may_write = config->fickle || (seat->past & PAST_READER) == 0;
     bool may_read = config->fickle || (seat->past & PAST_WRITER) == 0;
-    if (!marked && may_write && (config->work & WORK_READY) != 0) {
+    if (!marked && !taken && may_write && (config->work & WORK_READY) != 0) {
         move.arg = config->one_phase ? JOB_DONE : JOB_READY;
         add(out, move);
     }
@@ -133,28 +133,39 @@ static void add_prepare_ends(const struct model_config *config, const struct sea
         move.arg = JOB_DONE;
         add(out, move);
     }
-    if (cancelled || (config->work & WORK_REFUSED) != 0) {
+    if (cancelled || taken || (config->work & WORK_REFUSED) != 0) {
         move.arg = JOB_REFUSED;
+        add(out, move);
+    }
+    if (config->lost_sessions && !marked && may_write && (config->work & WORK_READY) != 0) {
+        move.arg = JOB_LOST;
         add(out, move);
     }
 }
 
-static void add_job_ends(const struct model_config *config, const struct seat *seat, unsigned part,
-                         unsigned txn, struct model_moves *out)
+static void add_job_ends(const struct place *place, struct model_moves *out)
 {
-    struct model_move move = MOVE(JOB_DONE, .part = (uint8_t)part, .txn = (uint8_t)txn);
+    const struct model_config *config = place->config;
+    const struct seat *seat = place->seat;
+    struct model_move move =
+        MOVE(JOB_DONE, .part = (uint8_t)place->part, .txn = (uint8_t)place->txn);
     unsigned kind = seat->job & JOB_KIND;
+    bool holds = model_part_holds(config, seat);
     if (kind == JOB_PREPARE) {
-        add_prepare_ends(config, seat, part, txn, out);
-    } else if (kind != JOB_NONE) {
+        add_prepare_ends(place, out);
+    } else if (kind != JOB_NONE && !(kind == JOB_COMMIT && model_place_is_keeping(place))) {
         move.arg = JOB_DONE;
         add(out, move);
         if (config->db_trouble) {
             move.arg = JOB_RETRY;
             add(out, move);
         }
-        if (config->db_trouble && kind == JOB_COMMIT && (seat->job & JOB_HELD) != 0) {
+        if (config->db_trouble && kind == JOB_COMMIT && holds) {
             move.arg = JOB_CONFLICT;
+            add(out, move);
+        }
+        if (config->lost_sessions && kind == JOB_COMMIT && holds) {
+            move.arg = JOB_LOST;
             add(out, move);
         }
     }
@@ -196,14 +207,15 @@ static void add_retention(const struct model_config *config, const struct world 
     struct part_branch branch;
     uint8_t p = (uint8_t)part, t = (uint8_t)txn;
     model_part_unpack(seat, config->one_phase, &branch);
-    if ((seat->p_flags & P_ENDED) != 0 &&
+    bool listing = (seat->db & DB_LISTED) != 0 && config->env_mutant != MUTANT_DROPPED_WHILE_LISTED;
+    if ((seat->p_flags & P_ENDED) != 0 && !listing &&
         !(branch.state == PART_ABORTED && (seat->p_flags & P_EXPIRES) != 0)) {
         add(out, MOVE(DROP, .part = p, .txn = t));
     }
     if ((seat->job & JOB_OVER) == 0 && model_forgotten(config, world, txn)) {
         add(out, MOVE(LEARN, .part = p, .txn = t));
     }
-    if (may_expire(config, world, part, txn)) {
+    if (!listing && may_expire(config, world, part, txn)) {
         add(out, MOVE(PART_ERASE, .part = p, .txn = t));
     }
     if ((seat->job & JOB_FORGETTING) != 0) {
@@ -214,14 +226,15 @@ static void add_retention(const struct model_config *config, const struct world 
 static void add_branch(const struct model_config *config, const struct world *world, unsigned part,
                        unsigned txn, struct model_moves *out)
 {
-    const struct seat *seat = &world->sides[part].seats[txn];
+    const struct place place = model_place_of(config, (struct world *)(uintptr_t)world, part, txn);
+    const struct seat *seat = place.seat;
     uint8_t p = (uint8_t)part, t = (uint8_t)txn;
     for (unsigned said = SAID_PREPARE; said <= SAID_PREPARE_2; said <<= 1) {
         if ((seat->to_part & said) != 0) {
             add(out, MOVE(DELIVER, .part = p, .txn = t, .arg = (uint8_t)said));
         }
     }
-    add_job_ends(config, seat, part, txn, out);
+    add_job_ends(&place, out);
     if ((seat->p_flags & P_KNOWN) != 0) {
         add(out, MOVE(PART_TIMER, .part = p, .txn = t));
     }
@@ -239,17 +252,46 @@ static void add_branch(const struct model_config *config, const struct world *wo
     }
 }
 
+static void add_server(const struct world *world, unsigned part, unsigned txn,
+                       struct model_moves *out)
+{
+    const struct seat *seat = &world->sides[part].seats[txn];
+    uint8_t p = (uint8_t)part, t = (uint8_t)txn;
+    for (unsigned late = DB_LATE; late <= DB_LATE_COMMIT; late <<= 1) {
+        if ((seat->db & late) != 0) {
+            add(out, MOVE(LATE, .part = p, .txn = t, .arg = (uint8_t)late));
+            add(out, MOVE(LATE_FAILS, .part = p, .txn = t, .arg = (uint8_t)late));
+        }
+    }
+    if ((world->sides[part].flags & SIDE_DOWN) != 0) {
+        return;
+    }
+    if ((seat->db & DB_LISTED) != 0) {
+        add(out, MOVE(COMPARE, .part = p, .txn = t));
+    } else if ((seat->db & DB_PREPARED) != 0) {
+        add(out, MOVE(LIST, .part = p, .txn = t));
+    }
+}
+
 /* Bit t: the database is committing something for branch t. */
-static unsigned taking_effect(const struct model_config *config, const struct side *side)
+static unsigned taking_effect(const struct model_config *config, const struct world *world,
+                              unsigned part)
 {
     unsigned found = 0;
     for (unsigned t = 0; t < config->txns; t++) {
-        const struct seat *seat = &side->seats[t];
+        const struct place place =
+            model_place_of(config, (struct world *)(uintptr_t)world, part, t);
+        const struct seat *seat = place.seat;
         unsigned kind = seat->job & JOB_KIND;
-        bool commits = kind == JOB_COMMIT && (seat->job & JOB_HELD) != 0;
+        bool commits =
+            kind == JOB_COMMIT && model_part_holds(config, seat) && !model_place_is_keeping(&place);
         bool at_once = kind == JOB_PREPARE && config->one_phase &&
                        (config->work & WORK_READY) != 0 && (seat->past & PAST_READER) == 0;
-        found |= (seat->db & DB_MARKER) == 0 && (commits || at_once) ? 1u << t : 0;
+        bool prepares = config->servers && kind == JOB_PREPARE && (seat->db & DB_PREPARED) == 0 &&
+                        (config->work & WORK_READY) != 0;
+        bool undoes = config->servers && kind == JOB_ABORT && (seat->db & DB_PREPARED) != 0;
+        bool some = commits || at_once || prepares || undoes;
+        found |= (seat->db & DB_MARKER) == 0 && some ? 1u << t : 0;
     }
     return found;
 }
@@ -261,6 +303,9 @@ static void add_part(const struct model_config *config, const struct world *worl
     struct wlog log = wlog_of_part((struct world *)(uintptr_t)world, part);
     uint8_t p = (uint8_t)part;
     bool down = (side->flags & SIDE_DOWN) != 0;
+    for (unsigned t = 0; config->servers && t < config->txns; t++) {
+        add_server(world, part, t, out);
+    }
     if (down) {
         add(out, MOVE(PART_START, .part = p));
         if (config->env_mutant != MUTANT_SERVED_TOO_EARLY) {
@@ -274,7 +319,7 @@ static void add_part(const struct model_config *config, const struct world *worl
     if (forcing) {
         add(out, MOVE(PART_FORCED, .part = p));
     }
-    unsigned effects = taking_effect(config, side);
+    unsigned effects = taking_effect(config, world, part);
     if (!down && may_crash(config, world) && config->lost_logs &&
         (side->flags & SIDE_SECOND_LOG) == 0) {
         add(out, MOVE(PART_CRASH, .part = p, .arg2 = MODEL_LOSES_LOG));
@@ -317,6 +362,23 @@ static bool find(const struct model_moves *moves, enum model_move_type type,
 static bool find_job_end(const struct model_moves *moves, struct model_move *ret_move)
 {
     return find(moves, MOVE_JOB_DONE, ret_move); /* the best end is the first */
+}
+
+/* What is late comes; what is held and has no branch any more, or none that waits, is found. */
+static bool find_server(const struct model_config *config, const struct world *world,
+                        const struct model_moves *moves, struct model_move *ret_move)
+{
+    if (find(moves, MOVE_LATE, ret_move) || find(moves, MOVE_COMPARE, ret_move)) {
+        return true;
+    }
+    for (unsigned i = 0; config->servers && i < moves->count; i++) {
+        *ret_move = moves->items[i];
+        const struct seat *seat = &world->sides[ret_move->part].seats[ret_move->txn];
+        if (ret_move->type == MOVE_LIST && (seat->p_flags & (P_KNOWN | P_ENDED)) != P_KNOWN) {
+            return true;
+        }
+    }
+    return false;
 }
 
 /* An unanswered message is answered, or else delivered, unless it is being worked on. */
@@ -388,9 +450,9 @@ bool model_good_move(const struct model_config *config, const struct world *worl
 {
     return find(moves, MOVE_COORD_START, ret_move) || find(moves, MOVE_PART_START, ret_move) ||
            find(moves, MOVE_COORD_FORCED, ret_move) || find(moves, MOVE_PART_FORCED, ret_move) ||
-           find_job_end(moves, ret_move) || find(moves, MOVE_SEND, ret_move) ||
-           find_message(config, world, ret_move) || find(moves, MOVE_ASK, ret_move) ||
-           find_timer(config, world, ret_move);
+           find_job_end(moves, ret_move) || find_server(config, world, moves, ret_move) ||
+           find(moves, MOVE_SEND, ret_move) || find_message(config, world, ret_move) ||
+           find(moves, MOVE_ASK, ret_move) || find_timer(config, world, ret_move);
 }
 
 void model_apply(const struct model_config *config, struct world *world,

@@ -36,8 +36,10 @@ void model_part_forced(const struct model_config *config, struct world *world, u
         wlog_forced(&log, at, config->env_mutant == MUTANT_FORCED_ALONE);
     }
     release_proofs(config, world, part);
-    struct place p = model_place_of(config, world, part, t);
-    model_place_event_sure(&p, PART_EV_FORCED);
+    if (!config->servers || kind != REC_PREPARED) {
+        struct place p = model_place_of(config, world, part, t);
+        model_place_event_sure(&p, PART_EV_FORCED);
+    }
 }
 
 void model_part_erase(struct place *p)
@@ -62,6 +64,7 @@ static void forget_all(const struct model_config *config, struct world *world, u
     for (unsigned t = 0; t < config->txns; t++) {
         struct seat *seat = &world->sides[part].seats[t];
         seat->state = seat->outcomes = seat->bits = seat->p_flags = seat->job = 0;
+        seat->db &= (uint8_t)~DB_LISTED;
     }
 }
 
@@ -69,7 +72,10 @@ static void fail_force(struct place *p)
 {
     struct part_branch branch;
     struct part_effects effects = {0};
-    unsigned t = (p->log.records[wlog_waiting(&p->log)] & REC_TXN) / REC_TXN;
+    unsigned record = p->log.records[wlog_waiting(&p->log)], t = (record & REC_TXN) / REC_TXN;
+    if (p->config->servers && (record & REC_KIND) == REC_PREPARED) {
+        return; /* keep.c halts by itself */
+    }
     model_part_unpack(&p->side->seats[t], p->config->one_phase, &branch);
     enum tpc_rc rc =
         part_step(&branch, &(struct part_event){.type = PART_EV_FORCE_FAILED}, &effects);
@@ -87,7 +93,9 @@ void model_part_crash(const struct model_config *config, struct world *world,
     }
     for (unsigned t = 0; t < config->txns; t++) {
         struct place at = model_place_of(config, world, move->part, t);
-        if ((move->arg2 & (2u << t)) != 0) {
+        if (config->servers) {
+            model_server_crash(&at, (move->arg2 & (2u << t)) != 0);
+        } else if ((move->arg2 & (2u << t)) != 0) {
             model_place_take_effect(&at); /* and nobody was told */
         }
     }
@@ -148,6 +156,7 @@ void model_part_start(const struct model_config *config, struct world *world, un
 {
     bool proven[TXNS_MAX] = {false};
     world->sides[part].flags &= (uint8_t)~SIDE_DOWN;
+    model_server_fence(config, world, part);
     for (unsigned at = 0; at < world->sides[part].log_count && model_wrong() == NULL; at++) {
         fold(config, world, part, at);
     }
@@ -155,8 +164,9 @@ void model_part_start(const struct model_config *config, struct world *world, un
         struct seat *seat = &world->sides[part].seats[t];
         if (config->env_mutant != MUTANT_NOT_RESTORED &&
             (seat->state == PART_PREPARED || seat->state == PART_HEUR_COMMITTING)) {
-            proven[t] = (seat->db & DB_MARKER) != 0 && config->env_mutant != MUTANT_MARKER_IGNORED;
-            seat->job |= proven[t] ? 0 : JOB_HELD;
+            const struct place p = model_place_of(config, world, part, t);
+            proven[t] = model_place_is_proven(&p);
+            seat->job |= proven[t] || config->servers ? 0 : JOB_HELD;
         }
     }
     for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
@@ -167,6 +177,7 @@ void model_part_start(const struct model_config *config, struct world *world, un
     }
     for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
         struct place p = model_place_of(config, world, part, t);
+        model_server_adopt(&p);
         if ((p.seat->p_flags & (P_KNOWN | P_ENDED)) == P_KNOWN) {
             model_place_event_sure(&p, PART_EV_RESTARTED);
         }

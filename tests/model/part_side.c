@@ -76,6 +76,49 @@ void model_place_free(struct seat *seat)
     seat->job &= JOB_UNPROVED | JOB_FORGETTING | JOB_OVER;
 }
 
+/* ---- What the database holds, and what the log is at ---- */
+
+bool model_part_holds(const struct model_config *config, const struct seat *seat)
+{
+    return config->servers ? (seat->db & DB_PREPARED) != 0 : (seat->job & JOB_HELD) != 0;
+}
+
+void model_place_let_go(struct place *p)
+{
+    p->seat->job &= (uint8_t)~JOB_HELD;
+    p->seat->db &= (uint8_t)~DB_PREPARED;
+}
+
+/* A server knows it by a number, and the number is in our record alone. */
+bool model_place_is_proven(const struct place *p)
+{
+    return (p->seat->db & DB_MARKER) != 0 && p->config->env_mutant != MUTANT_MARKER_IGNORED &&
+           (!p->config->servers || wlog_has(&p->log, REC_PREPARED, p->txn, false));
+}
+
+static bool waits_for(const struct place *p, bool kept)
+{
+    for (unsigned i = 0; i < *p->log.count; i++) {
+        unsigned record = p->log.records[i];
+        bool keeps = p->config->servers && (record & REC_KIND) == REC_PREPARED;
+        if ((record & REC_FORCED) != 0 && (record & REC_TXN) / REC_TXN == p->txn && keeps == kept) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool model_place_is_forcing(const struct place *p)
+{
+    return waits_for(p, false);
+}
+
+/* keep.c: a commit waits for it. */
+bool model_place_is_keeping(const struct place *p)
+{
+    return waits_for(p, true) && p->config->env_mutant != MUTANT_COMMIT_BEFORE_RECORD;
+}
+
 /* ---- Effects ---- */
 
 /* messages.c, part_reply_state. Another log than was named: the coordinator takes that for a no, or
@@ -96,7 +139,7 @@ static void say(struct place *p, unsigned waits, unsigned what)
         p->seat->p_flags &= (uint8_t)~waits;
         p->seat->from_part[model_log_id(p->side) - 1] |= (uint8_t)what;
         if (what == SAID_YES && !wlog_has(&p->log, REC_PREPARED, p->txn, true) &&
-            (p->seat->db & DB_APPLIED) == 0) {
+            (p->seat->db & (DB_APPLIED | DB_PREPARED)) == 0) {
             model_blame("yes is said before the work is durable");
         }
     }
@@ -111,7 +154,7 @@ static void start_job(struct place *p, unsigned kind)
     p->seat->job |= (uint8_t)kind;
 }
 
-static void log_record(struct place *p, unsigned record)
+void model_place_record(struct place *p, unsigned record)
 {
     /* The same again says nothing new. */
     if (record != REC_COMMITTED || !wlog_has(&p->log, REC_COMMITTED, p->txn, false)) {
@@ -122,10 +165,10 @@ static void log_record(struct place *p, unsigned record)
 
 static void force(struct place *p, unsigned kind)
 {
-    if (wlog_is_waited_for(&p->log, p->txn)) {
+    if (model_place_is_forcing(p)) {
         model_blame("a participant forces two records of one branch at a time");
     }
-    log_record(p, kind | REC_FORCED);
+    model_place_record(p, kind | REC_FORCED);
 }
 
 static bool carry_out_answer(struct place *p, enum part_effect_type effect)
@@ -201,13 +244,13 @@ static bool carry_out_record(struct place *p, enum part_effect_type effect)
         force(p, REC_COMMITTED);
         return true;
     case PART_FX_LOG_PREPARED:
-        log_record(p, REC_PREPARED);
+        model_place_record(p, REC_PREPARED | REC_FORCED); /* keep.c */
         return true;
     case PART_FX_LOG_COMMITTED:
-        log_record(p, REC_COMMITTED);
+        model_place_record(p, REC_COMMITTED);
         return true;
     case PART_FX_LOG_ABORTED:
-        log_record(p, REC_ABORTED);
+        model_place_record(p, REC_ABORTED);
         return true;
     default:
         return false;
@@ -247,7 +290,7 @@ static void carry_out(struct place *p, enum part_effect_type effect)
 /* retention.c, part_retain. */
 static void retain(struct place *p)
 {
-    if ((p->seat->job & JOB_KIND) != JOB_NONE || wlog_is_waited_for(&p->log, p->txn)) {
+    if ((p->seat->job & JOB_KIND) != JOB_NONE || model_place_is_forcing(p)) {
         model_blame("a branch has ended while its database or log is at work for it");
     }
     if ((p->seat->job & JOB_HELD) != 0) {
@@ -403,7 +446,8 @@ void model_place_take_effect(struct place *p)
     }
     p->seat->db |= DB_APPLIED;
     p->seat->db |= p->config->env_mutant != MUTANT_NO_MARKER ? DB_MARKER : 0;
-    if (branch.heuristic != PART_NO_OUTCOME || p->config->one_phase) {
+    bool late = p->config->servers && (p->seat->past & PAST_OPERATED) != 0; /* sent by hand */
+    if (branch.heuristic != PART_NO_OUTCOME || late || p->config->one_phase) {
         return;
     }
     if ((txn->past & PAST_DURABLE) == 0) {
@@ -434,8 +478,9 @@ static struct part_event prepare_done(struct place *p, enum model_job_end end)
     switch (end) {
     case JOB_READY:
         model_place_redo(p);
-        p->seat->job |= JOB_HELD;
-        return (struct part_event){.type = PART_EV_DB_READY};
+        p->seat->job |= p->config->servers ? 0 : JOB_HELD;
+        p->seat->db |= p->config->servers ? DB_PREPARED : 0;
+        return (struct part_event){.type = PART_EV_DB_READY, .held = p->config->servers};
     case JOB_READ_ONLY:
         return (struct part_event){.type = PART_EV_DB_READ_ONLY};
     case JOB_DONE:
@@ -444,6 +489,9 @@ static struct part_event prepare_done(struct place *p, enum model_job_end end)
         }
         model_place_take_effect(p);
         return (struct part_event){.type = PART_EV_DB_COMMITTED};
+    case JOB_LOST:
+        p->seat->db |= DB_LATE;
+        break;
     case JOB_REFUSED:
     case JOB_RETRY:
     case JOB_CONFLICT:
@@ -454,12 +502,15 @@ static struct part_event prepare_done(struct place *p, enum model_job_end end)
 
 static struct part_event commit_done(struct place *p, enum model_job_end end)
 {
-    if (end == JOB_RETRY) {
+    if (end == JOB_RETRY || end == JOB_LOST) {
+        p->seat->db |= end == JOB_LOST ? DB_LATE_COMMIT : 0;
         return (struct part_event){.type = PART_EV_DB_RETRY};
     }
-    bool held = (p->seat->job & JOB_HELD) != 0;
-    bool marked = (p->seat->db & DB_MARKER) != 0 && p->config->env_mutant != MUTANT_MARKER_IGNORED;
-    p->seat->job &= (uint8_t)~JOB_HELD;
+    bool held = model_part_holds(p->config, p->seat), marked = model_place_is_proven(p);
+    if (p->config->servers && !held && p->config->env_mutant == MUTANT_GONE_IS_COMMITTED) {
+        return (struct part_event){.type = PART_EV_DB_COMMITTED};
+    }
+    model_place_let_go(p);
     if (end == JOB_CONFLICT || (!held && !marked)) {
         p->world->txns[p->txn].past |= end == JOB_CONFLICT ? PAST_CONFLICT : 0;
         return (struct part_event){.type = PART_EV_DB_CONFLICT};
@@ -482,9 +533,9 @@ static void job_done(struct place *p, enum model_job_end end)
     } else if (end == JOB_RETRY) {
         ev.type = PART_EV_DB_RETRY;
     } else if (kind == JOB_PROVE) {
-        ev.type = (p->seat->db & DB_MARKER) != 0 ? PART_EV_DB_PROOF : PART_EV_DB_NO_PROOF;
+        ev.type = model_place_is_proven(p) ? PART_EV_DB_PROOF : PART_EV_DB_NO_PROOF;
     } else {
-        p->seat->job &= (uint8_t)~JOB_HELD;
+        model_place_let_go(p);
         ev.type = PART_EV_DB_ABORTED;
     }
     if (!event(p, ev)) {
@@ -543,6 +594,12 @@ void model_part_apply(const struct model_config *config, struct world *world,
     case MOVE_UNMARK:
         p.seat->db &= (uint8_t)~DB_MARKER;
         p.seat->job &= (uint8_t)~JOB_FORGETTING;
+        break;
+    case MOVE_LATE:
+    case MOVE_LATE_FAILS:
+    case MOVE_LIST:
+    case MOVE_COMPARE:
+        model_server_apply(&p, move);
         break;
     case MOVE_PART_CRASH:
         model_part_crash(config, world, move);

@@ -22,9 +22,18 @@
  *   two-txns                           x
  *   three                                                                                    x
  *   two-by-two                                                                               x
+ *   server                                                  x          x          x          x
+ *   server-operators        x                                          x                     x
+ *   server-retention        x          x                    x          x                     x
+ *   two-servers
+ *
+ * Those of the last group prepare at a database server, which holds a branch by itself while its
+ * record is under way and while the agent is down. Where nothing is erased its sessions get lost,
+ * too, and do what they were sent later: what a session can do after the agent has forgotten the
+ * branch (an hour, by default) is left out.
  *
  * In none of them: interactive transactions before their prepare (the tables' ACTIVE and WORKING);
- * conflicts over locks, which only ever refuse work. */
+ * one phase at a server; conflicts over locks, which only ever refuse work. */
 #include "tests/model/runs.h"
 
 #define ALL_WORK (WORK_READY | WORK_READ_ONLY | WORK_REFUSED)
@@ -69,6 +78,46 @@ const struct run model_runs[] = {
                 .undelivered = true,
                 .loose_answers = true,
                 .downtime = true}},
+    {.config = {.name = "server",
+                .parts = 1,
+                .txns = 1,
+                .work = ALL_WORK,
+                .fickle = true,
+                .db_trouble = true,
+                .undelivered = true,
+                .loose_answers = true,
+                .downtime = true,
+                .servers = true,
+                .lost_sessions = true}},
+    {.config = {.name = "server-operators",
+                .parts = 1,
+                .txns = 1,
+                .work = ALL_WORK,
+                .fickle = true,
+                .operators = true,
+                .undelivered = true,
+                .downtime = true,
+                .servers = true,
+                .lost_sessions = true}},
+    {.config = {.name = "server-retention",
+                .parts = 1,
+                .txns = 1,
+                .work = ALL_WORK,
+                .fickle = true,
+                .operators = true,
+                .retention = true,
+                .db_trouble = true,
+                .undelivered = true,
+                .downtime = true,
+                .servers = true}},
+    {.config = {.name = "two-servers",
+                .parts = 2,
+                .txns = 1,
+                .work = WORK_READY,
+                .servers = true,
+                .lost_sessions = true,
+                .greedy = true},
+     .full = true},
     {.config = {.name = "two",
                 .parts = 2,
                 .txns = 1,

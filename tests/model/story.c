@@ -80,6 +80,7 @@ static const char *job_end_name(unsigned end)
         [JOB_DONE] = "done",
         [JOB_RETRY] = "not now",
         [JOB_CONFLICT] = "the prepared change no longer applies",
+        [JOB_LOST] = "the session was lost",
     };
     return names[end];
 }
@@ -173,10 +174,22 @@ static void tell_part_move(const struct model_move *move, FILE *out)
     case MOVE_UNMARK:
         fprintf(out, "database of %c forgets its proof of T%u\n", part, txn);
         break;
+    case MOVE_LATE:
+    case MOVE_LATE_FAILS:
+        fprintf(out, "server of %c, T%u: a %s that nobody waits for %s\n", part, txn,
+                move->arg == DB_LATE ? "PREPARE" : "COMMIT PREPARED",
+                move->type == MOVE_LATE ? "is carried out" : "is given up");
+        break;
+    case MOVE_LIST:
+        fprintf(out, "server of %c lists T%u as prepared\n", part, txn);
+        break;
+    case MOVE_COMPARE:
+        fprintf(out, "%c compares the list with what it knows of T%u\n", part, txn);
+        break;
     case MOVE_PART_CRASH:
         fprintf(out, "crash of %c%s; %u unforced records survive%s%s\n", part,
                 (move->arg2 & 1) != 0 ? ", a force having failed" : "", move->arg,
-                (move->arg2 & 6) != 0 ? "; its database had just committed" : "",
+                (move->arg2 & 6) != 0 ? "; its database had just done what it was told" : "",
                 (move->arg2 & MODEL_LOSES_LOG) != 0 ? "; its log is lost" : "");
         break;
     default:

@@ -55,6 +55,8 @@ struct model_config {
     bool undelivered;         /* connections may be refused, and messages wait for their link */
     bool loose_answers;       /* an answer may come again, and after the life of its question */
     bool downtime;            /* between a crash and the next start others move */
+    bool servers;             /* the databases prepare by themselves, and stay up */
+    bool lost_sessions;       /* and do later what was sent to them, or never */
     bool greedy, dead, hasty; /* reductions: reduce.c */
     unsigned env_mutant;      /* enum model_mutant: a fault in the drivers */
 };
@@ -76,6 +78,11 @@ struct model_config {
     X(ERASED_EARLY)          /* a participant goes by its own clock, and erases before it */       \
     X(OVER_NOT_LOGGED)       /* it does not record that T is over before it erases */              \
     X(NAME_IGNORED)          /* a participant does what another log was told */                    \
+    X(COMMIT_BEFORE_RECORD)  /* a server commits what no record of ours names yet */               \
+    X(NOT_FENCED)            /* sessions of an earlier life go on at a server */                   \
+    X(DROPPED_WHILE_LISTED)  /* what an old list has and memory has not is taken for unknown */    \
+    X(NOT_ADOPTED)           /* what a server holds and the log does not know is left there */     \
+    X(GONE_IS_COMMITTED)     /* what a server does not know any more is taken for committed */     \
     X(RETRY_NOT_ARMED)       /* an outcome that was lost is not told again */                      \
     X(ASK_TIMER_NOT_ARMED)   /* who is in doubt asks once only */
 
@@ -163,8 +170,15 @@ enum {
     OUTCOME_LOGGED = 32,
 };
 
-/* struct seat.db: what is in the file */
-enum { DB_MARKER = 1, DB_APPLIED = 2 };
+/* struct seat.db: what is in the file, or at the server */
+enum {
+    DB_MARKER = 1, /* proof: of a server, that the branch's transaction number was committed */
+    DB_APPLIED = 2,
+    DB_PREPARED = 4,     /* the server holds the branch */
+    DB_LATE = 8,         /* its PREPARE is under way and nobody waits for it, … */
+    DB_LATE_COMMIT = 16, /* … its COMMIT PREPARED */
+    DB_LISTED = 32,      /* the agent's: it was in the list that is about to be compared */
+};
 
 /* struct seat.past: what nobody knows but the checker */
 enum {
@@ -278,6 +292,10 @@ enum {
     X(LEARN)    /* that the coordinator has forgotten T */                                         \
     X(PART_ERASE)                                                                                  \
     X(UNMARK)                                                                                      \
+    X(LATE)       /* what a lost session had sent is carried out; arg: DB_LATE… */               \
+    X(LATE_FAILS) /* or is not */                                                                  \
+    X(LIST)       /* the server is asked what it holds */                                          \
+    X(COMPARE)    /* the answer comes */                                                           \
     X(PART_CRASH) /* as COORD_CRASH; bit 1+t: the job of t took effect; MODEL_LOSES_LOG */         \
     X(PART_START)
 
@@ -295,6 +313,7 @@ enum model_job_end {
     JOB_DONE, /* committed, undone, or proof looked up: what the job was for */
     JOB_RETRY,
     JOB_CONFLICT,
+    JOB_LOST, /* the session was lost: what the server makes of it shows later */
 };
 
 enum { MODEL_LOSES_LOG = 128 };
@@ -376,6 +395,7 @@ enum coord_outcome model_outcome(const struct world *world, unsigned txn);
 bool model_forgotten(const struct model_config *config, const struct world *world, unsigned txn);
 
 /* part_side.c */
+bool model_part_holds(const struct model_config *config, const struct seat *seat);
 void model_part_apply(const struct model_config *config, struct world *world,
                       const struct model_move *move);
 bool model_part_allows(const struct world *world, unsigned part, unsigned txn,
