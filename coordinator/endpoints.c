@@ -92,11 +92,11 @@ static void get_transaction(void *arg, struct api_request *request, const char *
 {
     struct coord_daemon *daemon = arg;
     struct coord_xact *xact = coord_find(daemon, request, args[0]);
-    const char *wait = api_request_query(request, "wait");
     uint64_t wait_ms = 0;
     if (xact == NULL) {
-        return;
+        return; /* answered, and the request is gone */
     }
+    const char *wait = api_request_query(request, "wait");
     if (wait != NULL && (!tpc_parse_duration(wait, &wait_ms) || wait_ms > WAIT_MAX_MS)) {
         coord_field_problem(request, 422, "invalid", "wait", "Not a wait",
                             "wait is a duration such as 30s, at most 5m");
