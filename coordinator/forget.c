@@ -75,10 +75,10 @@ void coord_forget(void *arg, struct api_request *request, const char *const args
     struct api_resolve who = {0};
     struct api_refusal refusal = {0};
     size_t size;
-    const char *body = api_request_body(request, &size);
     if (xact == NULL) {
         return;
     }
+    const char *body = api_request_body(request, &size);
     if (api_forget_decode(body, size, &who, &refusal) != TPC_OK) {
         coord_refuse(request, &refusal);
     } else if (xact->fsm->hazards == 0) {
