@@ -5,6 +5,7 @@
 #include "base/log.h"
 
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 /* ---- The loop ---- */
@@ -102,6 +103,13 @@ static enum tpc_rc open_log(struct part_daemon *daemon, struct tpc_err *reterr)
     return rc;
 }
 
+/* The calls of database servers of different kinds have points of their own. */
+static struct tpc_failpoint *server_point(const char *url, enum part_failpoint pg,
+                                          enum part_failpoint maria)
+{
+    return &part_failpoints[strncmp(url, "postgres", 8) == 0 ? pg : maria];
+}
+
 static enum tpc_rc open_resource(struct part_daemon *daemon, const char *url,
                                  struct tpc_err *reterr)
 {
@@ -130,16 +138,17 @@ static enum tpc_rc open_resource(struct part_daemon *daemon, const char *url,
                        .undo = &part_failpoints[PART_FP_DB_UNDO],
                        .prove = &part_failpoints[PART_FP_DB_PROVE],
                        .restore = &part_failpoints[PART_FP_DB_RESTORE],
-                       .connect = &part_failpoints[PART_FP_PG_CONNECT],
-                       .execute = &part_failpoints[PART_FP_PG_EXECUTE],
-                       .prepared = &part_failpoints[PART_FP_PG_PREPARED],
-                       .finish = &part_failpoints[PART_FP_PG_FINISH],
-                       .finished = &part_failpoints[PART_FP_PG_FINISHED],
-                       .decide = &part_failpoints[PART_FP_PG_DECIDE],
-                       .decided = &part_failpoints[PART_FP_PG_DECIDED],
-                       .roll_back = &part_failpoints[PART_FP_PG_ROLL_BACK],
-                       .ask = &part_failpoints[PART_FP_PG_ASK],
-                       .list = &part_failpoints[PART_FP_PG_LIST]},
+                       .connect = server_point(url, PART_FP_PG_CONNECT, PART_FP_MARIA_CONNECT),
+                       .execute = server_point(url, PART_FP_PG_EXECUTE, PART_FP_MARIA_EXECUTE),
+                       .prepared = server_point(url, PART_FP_PG_PREPARED, PART_FP_MARIA_PREPARED),
+                       .finish = server_point(url, PART_FP_PG_FINISH, PART_FP_MARIA_FINISH),
+                       .finished = server_point(url, PART_FP_PG_FINISHED, PART_FP_MARIA_FINISHED),
+                       .decide = server_point(url, PART_FP_PG_DECIDE, PART_FP_MARIA_DECIDE),
+                       .decided = server_point(url, PART_FP_PG_DECIDED, PART_FP_MARIA_DECIDED),
+                       .roll_back =
+                           server_point(url, PART_FP_PG_ROLL_BACK, PART_FP_MARIA_ROLL_BACK),
+                       .ask = server_point(url, PART_FP_PG_ASK, PART_FP_MARIA_ASK),
+                       .list = server_point(url, PART_FP_PG_LIST, PART_FP_MARIA_LIST)},
     };
     return part_resource_open(&resource, &daemon->resource, reterr);
 }

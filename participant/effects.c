@@ -111,8 +111,8 @@ void part_log(struct branch *branch, enum wal_kind kind)
 {
     struct tpc_buf record = {0};
     (void)part_branch_work(branch);
-    if (kind == WAL_PART_PREPARED) {
-        part_keep(branch); /* the database holds it */
+    if (kind == WAL_PART_PREPARED && branch->daemon->resource->ops->learn != NULL) {
+        part_keep(branch); /* the database holds it, and the proof needs the log */
         return;
     }
     if ((kind == WAL_PART_COMMITTED && part_fp(PART_FP_COMMITTED_LOG)) ||

@@ -54,6 +54,16 @@
     X(PG_ROLL_BACK, "agent.pg.roll_back")       /* before ROLLBACK PREPARED is sent */             \
     X(PG_ASK, "agent.pg.ask")                   /* before the server is asked for proof */         \
     X(PG_LIST, "agent.pg.list")                 /* before it is asked what it holds */             \
+    X(MARIA_CONNECT, "agent.maria.connect")     /* before a session is opened */                   \
+    X(MARIA_EXECUTE, "agent.maria.execute")     /* before a branch's work is begun */              \
+    X(MARIA_PREPARED, "agent.maria.prepared")   /* the server has prepared it, before the vote */  \
+    X(MARIA_FINISH, "agent.maria.finish")       /* one-phase: before the commit is sent */         \
+    X(MARIA_FINISHED, "agent.maria.finished")   /* one-phase: committed, nobody told */            \
+    X(MARIA_DECIDE, "agent.maria.decide")       /* before XA COMMIT is sent */                     \
+    X(MARIA_DECIDED, "agent.maria.decided")     /* committed, nobody told */                       \
+    X(MARIA_ROLL_BACK, "agent.maria.roll_back") /* before XA ROLLBACK is sent */                   \
+    X(MARIA_ASK, "agent.maria.ask")             /* before a marker is looked for */                \
+    X(MARIA_LIST, "agent.maria.list")           /* before it is asked what it holds */             \
     X(LOG_APPEND, "agent.log.append")           /* before a group of records is written */         \
     X(LOG_FORCE, "agent.log.force")             /* written, before they are durable */             \
     X(LOG_FORCED, "agent.log.forced")           /* durable, nobody told */                         \

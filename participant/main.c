@@ -44,7 +44,7 @@ static const struct tpc_opt options[] = {
     {OPT("waiting-max", TPC_OPT_UINT, waiting_max), .default_text = "10000", .argument = "N",
      .min = 1, .help = "most branches that wait for locks"},
     {OPT("sessions", TPC_OPT_UINT, sessions), .argument = "N", .min = 2, .max = 1000,
-     .help = "sessions at a database server, one of four for decisions; by default four a core"},
+     .help = "sessions at a database server, one of four for decisions; by default four a core, eight at MariaDB"},
     {OPT("lock-timeout", TPC_OPT_DURATION, lock_timeout_ms), .default_text = "500ms",
      .argument = "TIME", .min = 1, .max = 86400000,
      .help = "how long a statement at a database server waits for a lock before it is a conflict"},
@@ -89,7 +89,8 @@ int main(int argc, char **argv)
         .settings = &settings,
         .common = &settings.common,
         .missing =
-            "RESOURCE is missing, such as sqlite:accounts.db or postgresql://user@host/database",
+            "RESOURCE is missing, such as sqlite:accounts.db, postgresql://user@host/database or "
+            "mariadb://user@host/database",
         .check = check,
         .run = run,
     };

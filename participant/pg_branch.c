@@ -25,12 +25,8 @@ static const struct pg_step aside = {.kind = PG_STEP_PLAIN}; /* nobody waits for
 void pg_refuse_job(struct part_pg *pg, struct part_job *job, enum api_cause_code code,
                    const char *words)
 {
-    struct part_refusal refusal = {.statement = -1};
-    part_refuse(&refusal, code, "%s", words);
     pg->stats.conflicts += code == API_CAUSE_CONFLICT;
-    part_refusal_tell(&refusal, &job->cause);
-    tpc_buf_clear(&job->results);
-    pg_end(pg, job, PART_JOB_REFUSED);
+    part_job_end_as(&pg->ends, job, PART_JOB_REFUSED, code, words);
 }
 
 /* ---- The end ---- */

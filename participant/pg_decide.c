@@ -13,10 +13,7 @@
 
 void pg_retry(struct part_pg *pg, struct part_job *job, const char *words)
 {
-    struct part_refusal refusal = {.statement = -1};
-    part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "%s", words);
-    part_refusal_tell(&refusal, &job->cause);
-    pg_end(pg, job, PART_JOB_RETRY);
+    part_job_end_as(&pg->ends, job, PART_JOB_RETRY, API_CAUSE_PARTICIPANT_ERROR, words);
 }
 
 void pg_decide_on_lost(struct part_pg *pg, struct part_job *job, const char *words)
@@ -55,10 +52,7 @@ static void commit_proven(struct part_pg *pg, struct part_job *job)
 
 static void commit_impossible(struct part_pg *pg, struct part_job *job, const char *words)
 {
-    struct part_refusal refusal = {.statement = -1};
-    part_refuse(&refusal, API_CAUSE_PARTICIPANT_ERROR, "%s", words);
-    part_refusal_tell(&refusal, &job->cause);
-    pg_end(pg, job, PART_JOB_CONFLICT);
+    part_job_end_as(&pg->ends, job, PART_JOB_CONFLICT, API_CAUSE_PARTICIPANT_ERROR, words);
 }
 
 static void conclude_commit(struct part_pg *pg, struct part_job *job, enum status status)

@@ -17,6 +17,7 @@
 
 #include "api/loop.h"
 #include "base/table.h"
+#include "participant/job_ends.h"
 #include "participant/job_queue.h"
 #include "participant/proofs.h"
 #include "participant/refusal.h"
@@ -307,7 +308,7 @@ struct part_pg {
     size_t work_count, decider_count;
     struct part_job_queue queue; /* branches that wait for a session */
     struct part_job *decisions, *decisions_last;
-    struct part_job *ended, *ended_last;
+    struct part_job_ends ends;
     struct pg_held *held;
     size_t executing; /* branches that may become held */
     struct pg_doubt *doubts;

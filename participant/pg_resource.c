@@ -20,28 +20,12 @@ static struct part_pg *of(struct part_resource *resource)
 
 void pg_end(struct part_pg *pg, struct part_job *job, enum part_job_outcome outcome)
 {
-    job->outcome = outcome;
-    job->next = NULL;
-    api_statements_done(&job->statements);
-    if (pg->ended == NULL) {
-        pg->ended = job;
-        if (pg->options.wake != NULL) {
-            pg->options.wake(pg->options.wake_arg);
-        }
-    } else {
-        pg->ended_last->next = job;
-    }
-    pg->ended_last = job;
+    part_job_end(&pg->ends, job, outcome);
 }
 
 void pg_deliver(struct part_pg *pg)
 {
-    while (pg->ended != NULL) {
-        struct part_job *job = pg->ended;
-        pg->ended = job->next;
-        job->next = NULL;
-        job->done(job);
-    }
+    part_job_ends_deliver(&pg->ends);
 }
 
 /* ---- What the server holds ---- */
@@ -527,6 +511,7 @@ enum tpc_rc part_pg_open(const struct part_resource_options *options,
     pg->options.url = NULL;
     pg->options.result_max = options->result_max != 0 ? options->result_max : RESULT_DEFAULT;
     pg->options.waiting_max = options->waiting_max != 0 ? options->waiting_max : WAIT_DEFAULT;
+    pg->ends = (struct part_job_ends){.wake = options->wake, .wake_arg = options->wake_arg};
     pg->url = tpc_must_strdup(options->url);
     pg->name = tpc_must_strdup(name);
     pg->timer.fire = on_timer;

@@ -19,17 +19,15 @@ enum tpc_rc part_resource_open(const struct part_resource_options *options,
     if (has_scheme(url, "postgresql://") || has_scheme(url, "postgres://")) {
         return part_pg_open(options, ret_resource, reterr);
     }
-    if (has_scheme(url, "mariadb:") || has_scheme(url, "mysql:")) {
-        return tpc_fail(reterr, TPC_ENOTSUP,
-                        "this build wraps SQLite files (sqlite:PATH) and PostgreSQL databases "
-                        "(postgresql://USER@HOST/DATABASE); MariaDB is not supported yet");
+    if (has_scheme(url, "mariadb://") || has_scheme(url, "mysql://")) {
+        return part_maria_open(options, ret_resource, reterr);
     }
     /* It may be meant for a URL and hold a password. */
     struct tpc_buf shown = {0};
     tpc_config_mask(url, &shown);
     enum tpc_rc rc = tpc_fail(reterr, TPC_EINVAL,
-                              "\"%s\" names no database: give sqlite:PATH, e.g. sqlite:bank.db, or "
-                              "postgresql://USER@HOST/DATABASE",
+                              "\"%s\" names no database: give sqlite:PATH, e.g. sqlite:bank.db, "
+                              "postgresql://USER@HOST/DATABASE or mariadb://USER@HOST/DATABASE",
                               shown.data != NULL ? shown.data : "");
     tpc_buf_done(&shown);
     return rc;

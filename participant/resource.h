@@ -132,7 +132,7 @@ struct part_resource {
 };
 
 struct part_resource_options {
-    const char *url;              /* "sqlite:PATH", "postgresql://…" */
+    const char *url;              /* "sqlite:PATH", "postgresql://…", "mariadb://…" */
     struct tpc_id participant_id; /* of our log */
     uint64_t generation;          /* of our log */
     bool foreign_keys;            /* default true */
@@ -178,6 +178,9 @@ TPC_NODISCARD enum tpc_rc part_resource_open(const struct part_resource_options 
                                              struct tpc_err *reterr);
 TPC_NODISCARD enum tpc_rc part_pg_open(const struct part_resource_options *options,
                                        struct part_resource **ret_resource, struct tpc_err *reterr);
+TPC_NODISCARD enum tpc_rc part_maria_open(const struct part_resource_options *options,
+                                          struct part_resource **ret_resource,
+                                          struct tpc_err *reterr);
 TPC_NODISCARD enum tpc_rc part_sqlite_open(const struct part_resource_options *options,
                                            struct part_resource **ret_resource,
                                            struct tpc_err *reterr);

@@ -426,7 +426,7 @@ class Agent(StartUp):
         self.database("oracle://here", "sqlite:PATH")
         self.database("", "sqlite:PATH")
         self.database("postgresql://127.0.0.1:1/bank", "PostgreSQL", "127.0.0.1")
-        self.database("mariadb://here/bank", "not supported yet")
+        self.database("mariadb://127.0.0.1:1/bank", "MariaDB", "127.0.0.1")
 
     def test_databases_that_are_none(self):
         self.database("sqlite:", "needs a path")

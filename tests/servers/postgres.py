@@ -36,6 +36,8 @@ def free_port():
 class Server:
     """Superuser assent, no password unless `auth` says otherwise; listens on a port of its own."""
 
+    placeholders = ("$1", "$2")
+
     def __init__(self, max_prepared=100, settings=(), auth="trust"):
         self.directory = tempfile.mkdtemp(prefix="assent-pg-")
         self.data = os.path.join(self.directory, "data")
@@ -145,3 +147,9 @@ class Server:
         """What agents have prepared."""
         return self.sql("SELECT gid FROM pg_prepared_xacts WHERE database = '%s'"
                         " AND gid LIKE 'assent:%%'" % database)
+
+    def drop(self, database):
+        """With all that holds it."""
+        for gid in self.prepared(database):
+            self.sql("ROLLBACK PREPARED '%s'" % gid, database, fail=False)
+        self.sql('DROP DATABASE "%s" WITH (FORCE)' % database, fail=False)

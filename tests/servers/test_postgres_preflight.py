@@ -2,41 +2,25 @@
 run. No test needs more than a server or two."""
 
 import os
-import subprocess
 import sys
-import tempfile
 import unittest
 
 import postgres
+import preflight
 
 PROGRAMS = None
 PASSWORD = "s3cret-pa55"
 
 
-class Preflight(unittest.TestCase):
+class Preflight(preflight.Starts, unittest.TestCase):
+    password = PASSWORD
+
     @classmethod
     def setUpClass(cls):
+        cls.programs = PROGRAMS
         cls.server = postgres.Server(auth="scram-sha-256")
         cls.addClassCleanup(cls.server.close)
         cls.server.sql("CREATE DATABASE bank; CREATE ROLE clerk LOGIN PASSWORD '%s'" % PASSWORD)
-
-    def agent(self, url, *flags, **environment):
-        """Started until it is ready or has ended: (whether it got ready, what it said)"""
-        with tempfile.TemporaryDirectory(prefix="assent-preflight-") as scratch:
-            words = [os.path.join(PROGRAMS, "assent-agent"), url, "--name", "east", "--listen",
-                     "127.0.0.1:0", *flags]
-            process = subprocess.Popen(words, cwd=scratch, stdin=subprocess.DEVNULL,
-                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                                       encoding="utf-8", env=dict(os.environ, **environment))
-            said = ""
-            for line in process.stdout:
-                said += line
-                if "evt=daemon.ready" in line:
-                    process.terminate()
-            ready = process.wait(60) == 0
-            process.stdout.close()
-            self.assertNotIn(PASSWORD, said)
-            return ready, said
 
     def refused(self, *words, url=None, flags=(), **environment):
         environment.setdefault("PGPASSWORD", PASSWORD)

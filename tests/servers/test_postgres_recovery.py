@@ -3,96 +3,33 @@ that nobody knows of."""
 
 import json
 import os
-import subprocess
 import sys
 import threading
 import unittest
 
 import postgres
+import recovery_cases
 import world
 from world import wait_until
 
 PROGRAMS = None
 
 
-class Recovery(unittest.TestCase):
+class Recovery(recovery_cases.Recovery, unittest.TestCase):
+    points = "agent.pg."
+    one_phase_points = ["agent.pg." + name for name in ("record", "recorded", "finish", "finished")]
+    lost_at = "agent.pg.record"
+    sleep = "SELECT pg_sleep(2)"
+
     @classmethod
     def setUpClass(cls):
+        cls.programs = PROGRAMS
         cls.server = postgres.Server()
         cls.addClassCleanup(cls.server.close)
 
-    def setUp(self):
-        self.world = world.World(PROGRAMS, {"east": self.server, "west": self.server},
-                                 flags=["--sessions", "4"])
-        self.addCleanup(self.world.close)
-
-    def transfer(self, txn="one"):
-        try:
-            return self.world.submit(self.world.move("east", 1, -1, txn, "from"),
-                                     self.world.move("west", 1, 1, txn, "to"), timeout_ms=5000)
-        except OSError:
-            return None, {}
-
-    def told(self, status):
-        return True if status == 201 else False if status == 409 else None
-
-    def restart(self, name, failpoints):
-        self.assertEqual(self.world.daemons[name].stop(), 0)
-        self.world.start_agent(name, failpoints)
-
-    def test_an_agent_killed_at_each_database_call(self):
-        """The points are asked for, not listed; the outcome is one, whatever is killed where."""
-        listed = subprocess.run([os.path.join(PROGRAMS, "assent-agent"), "--list-failpoints"],
-                                stdout=subprocess.PIPE, encoding="utf-8", check=True).stdout
-        points = [line for line in listed.split() if line.startswith("agent.pg.")]
-        self.assertGreater(len(points), 8)
-        told = {}
-        for point in points:
-            if point in ("agent.pg.finish", "agent.pg.finished", "agent.pg.list", "agent.pg.ask"):
-                continue  # the next tests
-            with self.subTest(point):
-                self.restart("east", "%s=kill" % point)
-                if point == "agent.pg.roll_back":
-                    refused = self.world.move("west", 1, -1000, point, "to")
-                    refused["statements"].insert(0, {"sql": "SELECT pg_sleep(2)"})
-                    self.world.submit(self.world.move("east", 1, -1, point, "from"), refused)
-                    told[point] = False
-                else:
-                    told[point] = self.told(self.transfer(point)[0])
-                self.assertEqual(self.world.daemons["east"].wait(), -9)
-                self.world.start_agent("east")
-                self.world.check(self, told)
-
-    def test_one_phase_killed_at_each_step(self):
-        left = 100
-        # One phase is for a participant whose log the coordinator knows.
-        wait_until(lambda: self.world.submit(self.world.move("east", 1, 0))[1]["branches"][0]["vote"]
-                   == "committed", "the coordinator commits in one phase")
-        for point in ("agent.pg.record", "agent.pg.recorded", "agent.pg.finish",
-                      "agent.pg.finished"):
-            with self.subTest(point):
-                self.restart("east", "%s=kill" % point)
-                status, answer = self.world.submit(self.world.move("east", 1, -1),
-                                                   timeout_ms=2000)
-                self.assertEqual(self.world.daemons["east"].wait(), -9)
-                self.world.start_agent("east")
-                wait_until(lambda: self.outcome(answer["id"]) is not None, "it has ended")
-                left -= self.outcome(answer["id"]) == "commit"
-                self.assertEqual(self.world.balance("east", 1), left, status)
-        self.assertEqual(left, 99)  # committed at the server means committed
-
-    def outcome(self, txn):
-        return world.request(self.world.urls["coordinator"], "GET",
-                             "/v1/transactions/" + txn)[1].get("outcome")
-
-    def test_a_branch_whose_record_was_lost_is_found_at_the_server(self):
-        self.restart("east", "agent.pg.record=kill")
-        told = {"one": self.told(self.transfer()[0])}
-        self.world.daemons["east"].wait()
-        self.assertEqual(len(self.server.prepared(self.world.database("east"))), 1)
-        self.world.start_agent("east")
-        self.assertTrue(any("evt=branch.found" in line for line in self.world.daemons["east"].lines))
-        self.world.check(self, told)
+    def end_sessions(self):
+        self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                        " WHERE application_name LIKE 'assent-agent%'")
 
     def test_a_branch_that_appears_after_the_start_is_found(self):
         """As if a session had prepared it after it was given up: it is asked for and rolled back."""
@@ -175,11 +112,6 @@ class Recovery(unittest.TestCase):
         self.assertEqual(self.world.agent("east", "POST", "/v1/branches/%s/forget" % item["gtid"],
                                           {})[0], 200)
 
-    def doctor(self, *flags):
-        return subprocess.run([os.path.join(PROGRAMS, "assent"), "agent", "doctor", *flags,
-                               "--url", self.world.urls["coordinator"]], stdout=subprocess.PIPE,
-                              stderr=subprocess.PIPE, encoding="utf-8", timeout=60)
-
     def test_the_doctor_shows_what_is_prepared_and_whom_it_blocks(self):
         self.assertEqual(self.doctor().returncode, 0)
         self.world.query("east", "BEGIN; UPDATE accounts SET balance = 7 WHERE id = 5;"
@@ -197,67 +129,6 @@ class Recovery(unittest.TestCase):
         self.assertRegex(table, "east +another program's +other program +.* 1\\n")
         self.world.query("east", "ROLLBACK PREPARED 'other program'")
         waiting.join()
-
-    def test_the_doctor_ends_what_is_decided_and_leaves_the_rest(self):
-        self.world.daemons["coordinator"].kill()
-        self.world.start_coordinator("coord.decision.forced=1*kill")
-        told = {"one": self.told(self.transfer()[0])}
-        self.assertEqual(self.world.daemons["coordinator"].wait(), -9)
-        address = ["--agent", self.world.urls["east"]]
-        shown = self.doctor("--resolve", *address)
-        self.assertEqual(shown.returncode, 4, shown)
-        self.assertIn("assent branch resolve", shown.stderr)
-        self.world.start_coordinator()
-        wait_until(lambda: self.doctor("--resolve", *address).returncode == 0, "it is ended")
-        self.world.check(self, told)
-        self.assertIn("one", self.world.legs())
-
-    def test_the_server_is_killed_with_branches_prepared(self):
-        self.world.daemons["coordinator"].kill()
-        self.world.start_coordinator("coord.decision.forced=1*kill")
-        told = {"one": self.told(self.transfer()[0])}
-        self.assertEqual(self.world.daemons["coordinator"].wait(), -9)
-        self.assertEqual(len(self.server.prepared(self.world.database("east"))), 1)
-        self.server.kill()
-        self.server.start()
-        self.world.start_coordinator()
-        self.world.check(self, told)
-        self.assertIn("one", self.world.legs())
-
-    def test_the_server_is_restarted_while_it_is_used(self):
-        load = world.Load(self.world, 4)
-        load.await_commits(5)
-        self.server.restart()
-        load.await_commits(5)
-        self.world.check(self, load.stop())
-
-    def test_the_server_is_killed_while_it_is_used(self):
-        load = world.Load(self.world, 4)
-        for _ in range(2):
-            load.await_commits(5)
-            self.server.kill()
-            self.server.start()
-        load.await_commits(5)
-        self.world.check(self, load.stop())
-
-    def test_agents_and_coordinator_are_killed_while_they_are_used(self):
-        load = world.Load(self.world, 4)
-        for name in ("east", "coordinator", "west", "east"):
-            load.await_commits(5)
-            self.world.daemons[name].kill()
-            self.world.revive()
-        load.await_commits(5)
-        self.world.check(self, load.stop())
-
-    def test_sessions_are_ended_while_they_are_used(self):
-        load = world.Load(self.world, 4)
-        for _ in range(5):
-            load.await_commits(3)
-            self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-                            " WHERE application_name LIKE 'assent-agent%'")
-        load.await_commits(3)
-        self.world.check(self, load.stop())
-
 
 class FewPlaces(unittest.TestCase):
     def test_an_exhausted_max_prepared_transactions_refuses_and_goes_on(self):

@@ -14,8 +14,6 @@ import urllib.parse
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "cli"))
 from daemons import Daemon  # noqa: E402  (by the path above)
 
-import postgres  # noqa: E402
-
 WAIT_SECONDS = 60
 
 
@@ -120,15 +118,13 @@ class World:
                 daemon.kill()
         for name, server in self.banks.items():
             if server is not None and server.process.poll() is None:
-                for gid in server.prepared(self.database(name)):
-                    server.sql("ROLLBACK PREPARED '%s'" % gid, self.database(name), fail=False)
-                server.sql('DROP DATABASE "%s" WITH (FORCE)' % self.database(name), fail=False)
+                server.drop(self.database(name))
         shutil.rmtree(self.directory)
 
     # ---- What clients do ----
 
     def placeholders(self, name):
-        return ("?1", "?2") if self.banks[name] is None else ("$1", "$2")
+        return ("?1", "?2") if self.banks[name] is None else self.banks[name].placeholders
 
     def move(self, name, account, amount, txn=None, leg=None):
         """A branch that adds to an account, and notes it in the ledger."""

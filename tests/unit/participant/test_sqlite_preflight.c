@@ -17,13 +17,13 @@ static void expect(struct fx *fx, enum tpc_rc rc, const char *words)
     }
 }
 
-static void test_preflight__other_schemes_are_not_supported_yet(void **state)
+static void test_preflight__what_names_no_database_is_refused(void **state)
 {
     (void)state;
     struct fx fx;
     fx_init(&fx, TABLE);
-    fx.options.url = "mariadb://u:p@localhost/bank";
-    expect(&fx, TPC_ENOTSUP, "not supported yet");
+    fx.options.url = "oracle://u:p@localhost/bank";
+    expect(&fx, TPC_EINVAL, "names no database");
     fx.options.url = "bank.db";
     expect(&fx, TPC_EINVAL, "sqlite:bank.db");
     fx.options.url = "sqlite:";
@@ -126,7 +126,7 @@ static void test_preflight__a_log_that_was_set_back_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_preflight__other_schemes_are_not_supported_yet),
+        cmocka_unit_test(test_preflight__what_names_no_database_is_refused),
         cmocka_unit_test(test_preflight__a_file_that_is_no_database),
         cmocka_unit_test(test_preflight__the_encoding_must_be_utf8),
         cmocka_unit_test(test_preflight__the_journal_becomes_a_write_ahead_log),

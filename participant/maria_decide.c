@@ -1,0 +1,375 @@
+/* XA COMMIT and XA ROLLBACK, and the questions whether a commit happened.
+ *
+ * A branch whose session is still there is ended on that session, and on no other: to others the
+ * server says XAER_NOTA. The rest is for the sessions that are kept for decisions. What they cannot
+ * end because the server does not know it is not taken for done: the marker tells. */
+#include "participant/maria_internal.h"
+
+#include "base/clock.h"
+#include "base/tpc_assert.h"
+
+#include <mysqld_error.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { FORGET_BATCH_MAX = 500 };
+
+static const char broken[] = "the connection was lost (failpoint)";
+
+void maria_decide_free(struct maria_session *session)
+{
+    session->busy = false;
+    session->job = NULL;
+    session->doubt = NULL;
+}
+
+static void end(struct part_maria *maria, struct part_job *job, enum part_job_outcome outcome,
+                const char *words)
+{
+    if (words != NULL) {
+        part_job_end_as(&maria->ends, job, outcome, API_CAUSE_PARTICIPANT_ERROR, words);
+    } else {
+        part_job_end(&maria->ends, job, outcome);
+    }
+}
+
+static void decided(struct part_maria *maria, struct part_job *job)
+{
+    bool commit = job->kind == PART_JOB_COMMIT;
+    maria_held_drop(maria, &job->gtid);
+    maria->stats.commits += commit;
+    maria->stats.aborts += !commit;
+    end(maria, job, commit ? PART_JOB_COMMITTED : PART_JOB_ABORTED, NULL);
+}
+
+static void write_decision(const struct part_maria *maria, const struct part_job *job,
+                           struct tpc_buf *out)
+{
+    char xid[MARIA_XID_TEXT];
+    tpc_buf_clear(out);
+    tpc_buf_addf(
+        out, "%s %s", job->kind == PART_JOB_COMMIT ? "XA COMMIT" : "XA ROLLBACK",
+        maria_xid_write(xid, &maria->options.participant_id, &job->coordinator_id, &job->gtid));
+}
+
+static bool hits_before(const struct part_maria *maria, const struct part_job *job)
+{
+    return tpc_fp_hit(job->kind == PART_JOB_COMMIT ? maria->options.failpoints.decide
+                                                   : maria->options.failpoints.roll_back);
+}
+
+static bool hits_after(const struct part_maria *maria, const struct part_job *job)
+{
+    return job->kind == PART_JOB_COMMIT && tpc_fp_hit(maria->options.failpoints.decided);
+}
+
+/* ---- On the session that prepared it ---- */
+
+static void on_own_decided(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->branch.job;
+    if (session->error.code != 0) {
+        /* What it was, and whether it happened, shows when it is tried again: elsewhere, for a
+         * session with a prepared branch is closed and never used for anything else. */
+        char words[sizeof session->error.words];
+        memcpy(words, session->error.words, sizeof words);
+        maria_session_lose(session, words);
+    } else if (hits_after(maria, job)) {
+        maria_session_lose(session, broken);
+    } else {
+        session->busy = false;
+        session->branch.job = NULL;
+        maria->stats.commit_groups += job->kind == PART_JOB_COMMIT;
+        decided(maria, job);
+    }
+}
+
+static void decide_own(struct maria_session *session, struct part_job *job)
+{
+    session->branch.job = job;
+    session->branch.phase = MARIA_DECIDING;
+    if (hits_before(session->maria, job)) {
+        maria_session_lose(session, broken);
+        return;
+    }
+    write_decision(session->maria, job, &session->text);
+    maria_send(session, NULL, on_own_decided);
+}
+
+/* ---- What became of it? ---- */
+
+static const char still_there[] = "another session of the server still has the branch";
+
+static void conclude_commit(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
+                            const char *words)
+{
+    if (mark == MARIA_MARK_THERE) {
+        decided(maria, job);
+    } else if (mark == MARIA_MARK_ABSENT) {
+        end(maria, job, PART_JOB_CONFLICT,
+            "the prepared transaction was rolled back at the server by somebody else, or the "
+            "database was restored from a backup");
+    } else {
+        end(maria, job, PART_JOB_RETRY, mark == MARIA_MARK_LOCKED ? still_there : words);
+    }
+}
+
+static void conclude_abort(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
+                           const char *words)
+{
+    if (mark == MARIA_MARK_ABSENT) {
+        decided(maria, job);
+    } else if (mark == MARIA_MARK_THERE) {
+        end(maria, job, PART_JOB_RETRY,
+            "it was to be rolled back, but somebody else has committed the prepared transaction at "
+            "the server");
+    } else {
+        end(maria, job, PART_JOB_RETRY, mark == MARIA_MARK_LOCKED ? still_there : words);
+    }
+}
+
+static void conclude_proof(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
+                           const char *words)
+{
+    if (mark == MARIA_MARK_THERE || mark == MARIA_MARK_ABSENT) {
+        end(maria, job, mark == MARIA_MARK_THERE ? PART_JOB_PROVEN : PART_JOB_NO_PROOF, NULL);
+    } else {
+        end(maria, job, PART_JOB_RETRY, mark == MARIA_MARK_LOCKED ? still_there : words);
+    }
+}
+
+static void on_probed(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->job;
+    enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
+    maria_decide_free(session);
+    if (job->kind == PART_JOB_COMMIT) {
+        conclude_commit(maria, job, mark, session->error.words);
+    } else if (job->kind == PART_JOB_ABORT) {
+        conclude_abort(maria, job, mark, session->error.words);
+    } else {
+        conclude_proof(maria, job, mark, session->error.words);
+    }
+}
+
+static void probe(struct maria_session *session)
+{
+    tpc_buf_clear(&session->text);
+    maria_marker_probe(session->maria, &session->job->gtid, &session->text);
+    maria_send(session, NULL, on_probed);
+}
+
+/* ---- On a session for decisions ---- */
+
+static void on_decided(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->job;
+    if (session->error.code == ER_XAER_NOTA || session->error.code == ER_XA_RBROLLBACK) {
+        probe(session);
+    } else if (session->error.code != 0) {
+        maria_decide_free(session);
+        end(maria, job, PART_JOB_RETRY, session->error.words);
+    } else if (hits_after(maria, job)) {
+        maria_session_lose(session, broken);
+    } else {
+        maria_decide_free(session);
+        maria->stats.commit_groups += job->kind == PART_JOB_COMMIT;
+        decided(maria, job);
+    }
+}
+
+static void on_list(struct maria_session *session, MYSQL_RES *result)
+{
+    struct part_job *job = session->job;
+    if (result != NULL &&
+        maria_list_read(session->maria, result, &job->found, &job->found_count) != TPC_OK) {
+        session->unfit = true;
+    }
+}
+
+static void on_listed(struct maria_session *session)
+{
+    struct part_job *job = session->job;
+    struct part_maria *maria = session->maria;
+    maria_decide_free(session);
+    if (session->error.code != 0) {
+        end(maria, job, PART_JOB_RETRY, session->error.words);
+    } else {
+        end(maria, job, PART_JOB_LISTED, NULL);
+    }
+}
+
+static void carry_out(struct maria_session *session, struct part_job *job)
+{
+    const struct part_maria *maria = session->maria;
+    session->busy = true;
+    session->job = job;
+    tpc_buf_clear(&session->text);
+    switch ((int)job->kind) {
+    case PART_JOB_COMMIT:
+    case PART_JOB_ABORT:
+        if (hits_before(maria, job)) {
+            maria_session_lose(session, broken);
+            return;
+        }
+        write_decision(maria, job, &session->text);
+        maria_send(session, NULL, on_decided);
+        break;
+    case PART_JOB_PROVE:
+        if (tpc_fp_hit(maria->options.failpoints.ask)) {
+            maria_session_lose(session, broken);
+            return;
+        }
+        probe(session);
+        break;
+    case PART_JOB_LIST:
+        if (tpc_fp_hit(maria->options.failpoints.list)) {
+            maria_session_lose(session, broken);
+            return;
+        }
+        tpc_buf_adds(&session->text, "XA RECOVER");
+        maria_send(session, on_list, on_listed);
+        break;
+    case PART_JOB_EXAMINE:
+        maria_doctor(session);
+        break;
+    default:
+        TPC_ASSERT(!"a decision");
+    }
+}
+
+/* ---- What nobody waits for ---- */
+
+static void on_aside_done(struct maria_session *session)
+{
+    maria_decide_free(session);
+}
+
+static bool kill_one(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    if (maria->kill_count == 0) {
+        return false;
+    }
+    session->busy = true;
+    tpc_buf_clear(&session->text);
+    tpc_buf_addf(&session->text, "KILL QUERY %lu", maria->kills[--maria->kill_count]);
+    maria_send(session, NULL, on_aside_done);
+    return true;
+}
+
+/* If we crash before that, markers stay that nobody asks for. */
+static bool forget_some(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    size_t count = maria->forget_count < FORGET_BATCH_MAX ? maria->forget_count : FORGET_BATCH_MAX;
+    if (count == 0) {
+        return false;
+    }
+    session->busy = true;
+    maria->forget_count -= count;
+    tpc_buf_clear(&session->text);
+    maria_marker_delete(maria, maria->forgets + maria->forget_count, count, &session->text);
+    maria_send(session, NULL, on_aside_done);
+    return true;
+}
+
+void maria_decide_kill(struct part_maria *maria, unsigned long thread)
+{
+    if (maria->kill_count == maria->kill_capacity) {
+        maria->kill_capacity = 2 * maria->kill_capacity + 16;
+        maria->kills = tpc_must_realloc(maria->kills, maria->kill_capacity * sizeof *maria->kills);
+    }
+    maria->kills[maria->kill_count++] = thread;
+}
+
+/* ---- Who does it ---- */
+
+void maria_decide_on_lost(struct maria_session *session, const char *words)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->job;
+    struct maria_doubt *doubt = session->doubt;
+    maria_decide_free(session);
+    if (job != NULL) {
+        end(maria, job, PART_JOB_RETRY, words); /* whether it was done shows then */
+    }
+    if (doubt != NULL) {
+        maria_doubt_on_lost(doubt);
+    }
+}
+
+static struct maria_session *idle(struct part_maria *maria)
+{
+    for (size_t i = 0; i < maria->decider_count; i++) {
+        struct maria_session *session = &maria->deciders[i];
+        if (session->state == MARIA_READY && !session->busy && !session->failed) {
+            return session;
+        }
+    }
+    return NULL;
+}
+
+/* Is one of them open, or about to be? Begins to open those that are not. */
+static bool any_alive(struct part_maria *maria)
+{
+    bool any = false;
+    for (size_t i = 0; i < maria->decider_count; i++) {
+        maria_session_want(&maria->deciders[i]);
+        any |= maria->deciders[i].state != MARIA_CLOSED;
+    }
+    return any;
+}
+
+static struct part_job *take(struct part_maria *maria)
+{
+    struct part_job *job = maria->decisions;
+    maria->decisions = job->next;
+    job->next = NULL;
+    return job;
+}
+
+void maria_decide_run(struct part_maria *maria)
+{
+    struct maria_session *session;
+    uint64_t now_ms = tpc_clock_mono_ms();
+    while ((session = idle(maria)) != NULL) {
+        if (kill_one(session) || maria_doubt_ask(session, now_ms)) {
+            continue;
+        }
+        if (maria->decisions != NULL) {
+            carry_out(session, take(maria));
+        } else if (!forget_some(session)) {
+            break;
+        }
+    }
+    if (maria->decisions == NULL || any_alive(maria)) {
+        return;
+    }
+    while (maria->decisions != NULL) {
+        end(maria, take(maria), PART_JOB_RETRY,
+            maria->trouble[0] != '\0' ? maria->trouble : "the server is unreachable");
+    }
+}
+
+void maria_decide_submit(struct part_maria *maria, struct part_job *job)
+{
+    const struct maria_held *held = maria_held_find(maria, &job->gtid);
+    struct maria_session *session = held != NULL ? held->session : NULL;
+    bool decision = job->kind == PART_JOB_COMMIT || job->kind == PART_JOB_ABORT;
+    if (decision && session != NULL && session->branch.phase == MARIA_HELD) {
+        decide_own(session, job);
+        return;
+    }
+    if (decision && session != NULL) {
+        end(maria, job, PART_JOB_RETRY, "it is being ended");
+        return;
+    }
+    job->next = NULL;
+    *(maria->decisions != NULL ? &maria->decisions_last->next : &maria->decisions) = job;
+    maria->decisions_last = job;
+}

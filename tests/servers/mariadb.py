@@ -1,0 +1,143 @@
+"""A real MariaDB server in a scratch directory, as an ordinary user, ended by its process id."""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from postgres import START_SECONDS, free_port, ordinary
+
+PASSWORD = "s3cret-pa55"
+
+
+def programs():
+    """What runs the server; None: not installed."""
+    return shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
+
+
+class Server:
+    """Root without a password on the socket; agents come as the user assent, with one."""
+
+    placeholders = ("?", "?")
+
+    def __init__(self, settings=()):
+        self.directory = tempfile.mkdtemp(prefix="assent-maria-")
+        self.data = os.path.join(self.directory, "data")
+        self.socket = os.path.join(self.directory, "sock")
+        self.port = free_port()
+        self.process = None
+        self.settings = dict(settings)
+        os.chmod(self.directory, 0o711)
+        if os.geteuid() == 0:
+            nobody = pwd.getpwnam("nobody")
+            os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
+        self.run("mariadb-install-db", "--no-defaults", "--datadir=" + self.data, "--skip-test-db",
+                 "--auth-root-authentication-method=normal", "--skip-name-resolve",
+                 "--innodb-log-file-size=8M")
+        self.start()
+        self.sql("CREATE USER assent@'%%' IDENTIFIED BY '%s'" % PASSWORD)
+
+    def run(self, *words):
+        done = subprocess.run(ordinary(words), cwd=self.directory, stdin=subprocess.DEVNULL,
+                              timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              encoding="utf-8", errors="replace")
+        if done.returncode != 0:
+            raise AssertionError("%s: %s" % (words[0], done.stdout))
+
+    def launch(self):
+        words = [programs(), "--no-defaults", "--datadir=" + self.data, "--socket=" + self.socket,
+                 "--port=%d" % self.port, "--bind-address=127.0.0.1", "--skip-name-resolve",
+                 "--pid-file=" + os.path.join(self.directory, "pid"), "--tmpdir=" + self.directory,
+                 "--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M",
+                 "--character-set-server=utf8mb4"]
+        for name, value in self.settings.items():
+            words.append("--%s=%s" % (name.replace("_", "-"), value))
+        with open(os.path.join(self.directory, "log"), "ab") as log:
+            self.process = subprocess.Popen(ordinary(words), cwd=self.directory, stdout=log,
+                                            stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+
+    def answers(self):
+        return self.sql("SELECT 1", fail=False) == ["1"]
+
+    def start(self):
+        """Until it answers."""
+        end = time.monotonic() + START_SECONDS
+        self.launch()
+        while not self.answers():
+            if time.monotonic() > end:
+                raise AssertionError("the server does not start:\n" + self.log())
+            if self.process.poll() is not None:
+                self.launch()
+            time.sleep(0.05)
+
+    def log(self):
+        with open(os.path.join(self.directory, "log"), encoding="utf-8", errors="replace") as file:
+            return file.read()[-4000:]
+
+    def stop(self):
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait(60)
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait(60)
+
+    def restart(self):
+        self.stop()
+        self.start()
+
+    def close(self):
+        if self.process.poll() is None:
+            self.kill()
+        shutil.rmtree(self.directory, ignore_errors=True)
+
+    def url(self, database, user="assent", password=PASSWORD):
+        return "mariadb://%s:%s@127.0.0.1:%d/%s" % (user, password, self.port, database)
+
+    def sql(self, text, database="", fail=True):
+        """The rows, each as a line of fields with '|' between; as root."""
+        done = subprocess.run(["mariadb", "--no-defaults", "--batch", "--skip-column-names",
+                               "--raw", "-S", self.socket, "-u", "root", database], input=text,
+                              timeout=60, encoding="utf-8", stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE)
+        if done.returncode != 0 and fail:
+            raise AssertionError(done.stderr)
+        return (done.stdout.replace("\t", "|").splitlines() if done.returncode == 0 else None)
+
+    def make_bank(self, database, accounts=10, balance=100):
+        self.sql("CREATE DATABASE `%s`;"
+                 "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `%s`.* TO assent@'%%'"
+                 % (database, database))
+        self.sql("CREATE TABLE accounts (id int PRIMARY KEY,"
+                 " balance bigint NOT NULL CHECK (balance >= 0)) ENGINE=InnoDB;"
+                 "CREATE TABLE ledger (txn varchar(100), leg varchar(100), amount bigint,"
+                 " PRIMARY KEY (txn, leg)) ENGINE=InnoDB;"
+                 "INSERT INTO accounts SELECT seq, %d FROM seq_1_to_%d;" % (balance, accounts),
+                 database)
+
+    def names(self):
+        """The XA names of what is prepared, of whomever, as they stand in statements."""
+        found = []
+        for line in self.sql("XA RECOVER"):
+            number, first, second, data = line.split("|", 3)
+            found.append("'%s','%s',%s" % (data[:int(first)],
+                                           data[int(first):int(first) + int(second)], number))
+        return found
+
+    def prepared(self, database):
+        """What agents have prepared. The server tells it of all databases; whose agents have been
+        here, the markers do."""
+        agents = self.sql("SET tx_isolation = 'READ-UNCOMMITTED';"
+                          "SELECT DISTINCT LOWER(HEX(participant)) FROM _assent_applied",
+                          database, fail=False) or []
+        return [name for name in self.names() if name.startswith("'assent:")
+                and name.split(",")[1][1:33] in agents]
+
+    def drop(self, database):
+        """With all that holds it: a prepared transaction keeps its tables."""
+        for name in self.prepared(database):
+            self.sql("XA ROLLBACK " + name, fail=False)
+        self.sql("DROP DATABASE `%s`" % database, fail=False)
