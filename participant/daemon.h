@@ -34,6 +34,7 @@ struct part_settings {
     uint64_t result_max_bytes; /* of one branch */
     uint64_t waiting_max;      /* branches that wait for locks */
     uint64_t sessions;         /* at a database server; 0: by the number of cores */
+    uint64_t open_max;         /* interactive branches there, each with a session of its own */
     uint64_t lock_timeout_ms;  /* there */
     uint64_t queue_max_bytes;  /* of the log */
     uint64_t ask_first_ms;     /* in doubt: first inquiry, then with back-off … */

@@ -44,7 +44,12 @@ static const struct tpc_opt options[] = {
     {OPT("waiting-max", TPC_OPT_UINT, waiting_max), .default_text = "10000", .argument = "N",
      .min = 1, .help = "most branches that wait for locks"},
     {OPT("sessions", TPC_OPT_UINT, sessions), .argument = "N", .min = 2, .max = 1000,
-     .help = "sessions at a database server, one of four for decisions; by default four a core, eight at MariaDB"},
+     .help = "sessions at a database server, one of four for decisions; by default four a core, "
+             "eight at MariaDB"},
+    {OPT("open-max", TPC_OPT_UINT, open_max), .default_text = "32", .argument = "N", .min = 1,
+     .max = 1000,
+     .help = "most interactive branches that are open at a database server, each with a session of "
+             "its own beside those"},
     {OPT("lock-timeout", TPC_OPT_DURATION, lock_timeout_ms), .default_text = "500ms",
      .argument = "TIME", .min = 1, .max = 86400000,
      .help = "how long a statement at a database server waits for a lock before it is a conflict"},

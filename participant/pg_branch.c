@@ -3,6 +3,7 @@
  *   statements that write       BEGIN, statements, number, PREPARE TRANSACTION: one round trip
  *   what looks like queries     BEGIN, statements, number; with a number PREPARE, else COMMIT
  *   one phase                   BEGIN, statements, number; the number into the log; COMMIT
+ *   interactive                 BEGIN, statements; statements; …; then number, and as for queries
  *
  * What was prepared in vain (a statement changed another number of rows than was expected) is
  * rolled back before the branch is refused. If we crash in between, the server holds it, and it is
@@ -51,8 +52,9 @@ static void finish(struct pg_session *session, enum part_job_outcome outcome)
     struct pg_branch *branch = &session->branch;
     struct part_job *job = branch->job;
     session->busy = false;
+    session->pinned = session->pinned && outcome == PART_JOB_EXECUTED;
     session->retires |= branch->taints || branch->stopping;
-    pg->executing--;
+    pg->executing -= job->kind == PART_JOB_PREPARE;
     job->session = NULL;
     if (outcome == PART_JOB_REFUSED) {
         pg->stats.conflicts += branch->refusal.code == API_CAUSE_CONFLICT;
@@ -110,6 +112,7 @@ static void limit_time(struct pg_session *session, const struct part_job *job)
                        (unsigned long long)limit_ms);
         session->statement_timeout_ms = limit_ms;
         pg_send(session, &aside, sql);
+        pg_sync(session, false); /* else a rollback of the branch undoes it */
     }
 }
 
@@ -136,18 +139,33 @@ static void send_work(struct pg_session *session, bool queries)
     const struct part_job *job = branch->job;
     pg_stmts_trim(session);
     limit_time(session, job);
-    pg_send(session, &plain,
-            job->isolation == API_ISOLATION_SERIALIZABLE ? "BEGIN ISOLATION LEVEL SERIALIZABLE"
-                                                         : "BEGIN");
+    if (job->executed == 0) {
+        session->serializable = job->isolation == API_ISOLATION_SERIALIZABLE;
+        pg_send(session, &plain,
+                session->serializable ? "BEGIN ISOLATION LEVEL SERIALIZABLE" : "BEGIN");
+    }
     for (size_t i = 0; i < job->statements.count; i++) {
         pg_stmts_execute(session, (unsigned)i, &job->statements.items[i]);
     }
-    pg_send(session, &(struct pg_step){.kind = PG_STEP_XID, .of_branch = true}, xid_sql);
-    branch->with_prepare = !queries && !job->one_phase;
+    if (job->kind == PART_JOB_PREPARE) {
+        pg_send(session, &(struct pg_step){.kind = PG_STEP_XID, .of_branch = true}, xid_sql);
+    }
+    branch->with_prepare = !queries && !job->one_phase && job->kind == PART_JOB_PREPARE;
     if (branch->with_prepare) {
         send_prepare(session);
     }
     pg_sync(session, true);
+}
+
+static void roll_back(struct pg_session *session)
+{
+    if (session->pinned) {
+        session->statement_timeout_ms =
+            PG_TIMEOUT_UNKNOWN; /* set between two steps, it is undone */
+    }
+    pg_send(session, &aside, "ROLLBACK");
+    pg_sync(session, false);
+    finish(session, PART_JOB_REFUSED);
 }
 
 void pg_branch_begin(struct pg_session *session, struct part_job *job)
@@ -156,13 +174,21 @@ void pg_branch_begin(struct pg_session *session, struct part_job *job)
     bool queries;
     session->branch = (struct pg_branch){.job = job, .refusal.statement = -1};
     session->busy = true;
-    pg->executing++;
-    pg->stats.prepares++;
+    if (job->kind == PART_JOB_EXECUTE) {
+        session->pinned = true;
+        session->pinned_by = job->gtid;
+    }
+    pg->executing += job->kind == PART_JOB_PREPARE;
+    pg->stats.prepares += job->kind == PART_JOB_PREPARE;
     job->session = session;
     tpc_buf_clear(&job->results);
     api_jw_open(&job->results, '[');
     if (!judge(job, &session->branch, &queries)) {
-        finish(session, PART_JOB_REFUSED);
+        if (job->executed > 0) {
+            roll_back(session);
+        } else {
+            finish(session, PART_JOB_REFUSED);
+        }
         return;
     }
     if (tpc_fp_hit(pg->options.failpoints.execute)) {
@@ -340,18 +366,11 @@ void pg_branch_on_result(struct pg_session *session, const struct pg_step *step,
 
 /* ---- A group of answers is whole ---- */
 
-static void roll_back(struct pg_session *session)
-{
-    pg_send(session, &aside, "ROLLBACK");
-    pg_sync(session, false);
-    finish(session, PART_JOB_REFUSED);
-}
-
 /* Nothing was written. What a serializable branch has read holds only once it is committed. */
 static void end_queries(struct pg_session *session)
 {
     struct pg_branch *branch = &session->branch;
-    if (branch->job->isolation == API_ISOLATION_SERIALIZABLE) {
+    if (session->serializable) {
         branch->phase = PG_COMMITTING;
         branch->ends_as = PART_JOB_READ_ONLY;
         pg_send(session, &(struct pg_step){.kind = PG_STEP_COMMIT, .of_branch = true}, "COMMIT");
@@ -403,6 +422,9 @@ static void end_of_work(struct pg_session *session)
         } else {
             roll_back(session);
         }
+    } else if (branch->job->kind == PART_JOB_EXECUTE) {
+        api_jw_close(&branch->job->results, ']');
+        finish(session, PART_JOB_EXECUTED);
     } else if (branch->with_prepare) {
         prepared(session);
     } else if (branch->xid == 0) {

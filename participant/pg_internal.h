@@ -170,11 +170,14 @@ struct pg_branch {
     bool in_statement;             /* its object is begun */
 };
 
+#define PG_TIMEOUT_UNKNOWN UINT64_MAX
+
 enum pg_session_state { PG_CLOSED, PG_CONNECTING, PG_SETTING_UP, PG_READY };
 
 struct pg_session {
     struct part_pg *pg;
-    bool decides; /* for decisions, else for work */
+    bool decides; /* for decisions, … */
+    bool pins;    /* … for interactive branches, else for work */
     enum pg_session_state state;
     PGconn *conn;
     struct api_poll *poll;
@@ -185,9 +188,13 @@ struct pg_session {
     bool retires; /* not to be used again */
     bool busy;    /* `branch` is under way */
     struct pg_branch branch;
-    struct pg_stmt *stmts; /* least recently used first */
+    bool pinned;                      /* by an interactive branch, … */
+    struct tpc_id pinned_by, lost_by; /* … by this one; lost under this one … */
+    char lost_words[200];             /* … because of this */
+    bool serializable;                /* what it has begun for that branch */
+    struct pg_stmt *stmts;            /* least recently used first */
     unsigned names;
-    uint64_t statement_timeout_ms; /* as set in it; 0: none */
+    uint64_t statement_timeout_ms; /* as set in it; 0: none; or PG_TIMEOUT_UNKNOWN */
     char backend_start[PG_START_TEXT];
     uint64_t begun_ms;      /* CONNECTING, SETTING_UP */
     uint64_t not_before_ms; /* CLOSED: the next try */
@@ -219,8 +226,18 @@ void pg_stmts_trim(struct pg_session *session);
 void pg_stmts_execute(struct pg_session *session, unsigned index,
                       const struct api_statement *statement);
 
+/* ---- pg_pinned.c: interactive branches between their steps ---- */
+
+/* The session that @gtid has done its steps on; NULL: none. */
+struct pg_session *pg_pinned_find(const struct part_pg *pg, const struct tpc_id *gtid);
+/* A step, or what follows on steps: the prepare, or the abort of what is not prepared. False: the
+ * job is none of these. */
+bool pg_pinned_submit(struct part_pg *pg, struct part_job *job);
+void pg_pinned_on_lost(struct pg_session *session, const char *words);
+
 /* ---- pg_branch.c: the work ---- */
 
+/* On a session that is idle, or pinned by this branch. */
 void pg_branch_begin(struct pg_session *session, struct part_job *job);
 void pg_branch_on_result(struct pg_session *session, const struct pg_step *step,
                          const PGresult *result);
@@ -301,12 +318,14 @@ struct part_pg {
     struct part_resource base;
     struct part_resource_options options;
     char *url, *name;
-    char host_address[64]; /* as resolved at first; "" when it is not to be used */
-    PGconn *control;       /* before start */
-    struct pg_facts facts; /* the newest */
-    struct pg_session *work, *deciders;
-    size_t work_count, decider_count;
-    struct part_job_queue queue; /* branches that wait for a session */
+    char host_address[64];       /* as resolved at first; "" when it is not to be used */
+    PGconn *control;             /* before start */
+    struct pg_facts facts;       /* the newest */
+    struct pg_session *sessions; /* first those for work, then for decisions, then those that pin */
+    struct pg_session *work, *deciders, *pinned;
+    size_t work_count, decider_count, pinned_count;
+    struct part_job_queue queue;   /* branches that wait for a session */
+    struct part_job_queue openers; /* interactive ones, for their first step */
     struct part_job *decisions, *decisions_last;
     struct part_job_ends ends;
     struct pg_held *held;
@@ -319,6 +338,13 @@ struct part_pg {
     bool started, closing;
 };
 
+static inline size_t pg_session_count(const struct part_pg *pg)
+{
+    return pg->work_count + pg->decider_count + pg->pinned_count;
+}
+/* Was the branch begun in an earlier life, by the log? Then the job has ended with what is known.
+ */
+TPC_NODISCARD bool pg_has_past(struct part_pg *pg, struct part_job *job);
 void pg_end(struct part_pg *pg, struct part_job *job, enum part_job_outcome outcome);
 /* Hand branches that wait to sessions, and arm the timer. */
 void pg_run(struct part_pg *pg);

@@ -9,7 +9,13 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SESSIONS_A_CORE = 4, SESSIONS_MAX = 1000, RESULT_DEFAULT = 4 << 20, WAIT_DEFAULT = 10000 };
+enum {
+    SESSIONS_A_CORE = 4,
+    SESSIONS_MAX = 1000,
+    RESULT_DEFAULT = 4 << 20,
+    WAIT_DEFAULT = 10000,
+    OPEN_DEFAULT = 32
+};
 
 static struct part_pg *of(struct part_resource *resource)
 {
@@ -64,9 +70,9 @@ void pg_held_drop(struct part_pg *pg, const struct tpc_id *gtid)
 
 /* ---- Branches that wait for a session ---- */
 
-static void expire(struct part_pg *pg, uint64_t now_ms)
+static void expire(struct part_pg *pg, struct part_job_queue *queue, uint64_t now_ms)
 {
-    struct part_job *job = part_job_queue_expire(&pg->queue, now_ms);
+    struct part_job *job = part_job_queue_expire(queue, now_ms);
     while (job != NULL) {
         struct part_job *next = job->next;
         pg_refuse_job(pg, job, API_CAUSE_TIMEOUT,
@@ -118,41 +124,66 @@ static void wait_or_die(struct part_pg *pg)
     }
 }
 
-/* An idle session; NULL: none, but some may be on their way. */
-static struct pg_session *idle_session(struct part_pg *pg, bool *ret_alive)
+/* An idle one of these sessions, which @wanted branches wait for; NULL: none, but some may be on
+ * their way. */
+static struct pg_session *idle_session(struct pg_session *sessions, size_t count, size_t wanted,
+                                       bool *ret_alive)
 {
     size_t coming = 0;
     *ret_alive = false;
-    for (size_t i = 0; i < pg->work_count; i++) {
-        struct pg_session *session = &pg->work[i];
-        if (session->state == PG_READY && !session->busy && !session->retires && !session->failed) {
+    for (size_t i = 0; i < count; i++) {
+        struct pg_session *session = &sessions[i];
+        if (session->state == PG_READY && !session->busy && !session->pinned && !session->retires &&
+            !session->failed) {
             *ret_alive = true;
             return session;
         }
         *ret_alive |= session->state != PG_CLOSED;
         coming += session->state == PG_CONNECTING || session->state == PG_SETTING_UP;
     }
-    for (size_t i = 0; i < pg->work_count && coming < pg->queue.count; i++) {
-        if (pg->work[i].state == PG_CLOSED) {
-            pg_session_want(&pg->work[i]);
-            coming += pg->work[i].state != PG_CLOSED;
-            *ret_alive |= pg->work[i].state != PG_CLOSED;
+    for (size_t i = 0; i < count && coming < wanted; i++) {
+        if (sessions[i].state == PG_CLOSED) {
+            pg_session_want(&sessions[i]);
+            coming += sessions[i].state != PG_CLOSED;
+            *ret_alive |= sessions[i].state != PG_CLOSED;
         }
     }
     return NULL;
+}
+
+static void refuse_unreachable(struct part_pg *pg, struct part_job *job)
+{
+    pg_refuse_job(pg, job, API_CAUSE_PARTICIPANT_ERROR,
+                  pg->trouble[0] != '\0' ? pg->trouble : "the server is unreachable");
+}
+
+static void open_interactive(struct part_pg *pg)
+{
+    while (pg->openers.first != NULL) {
+        bool alive;
+        struct pg_session *session =
+            idle_session(pg->pinned, pg->pinned_count, pg->openers.count, &alive);
+        if (session != NULL) {
+            pg_branch_begin(session, part_job_queue_take(&pg->openers));
+        } else if (alive) {
+            return;
+        } else {
+            refuse_unreachable(pg, part_job_queue_take(&pg->openers));
+        }
+    }
 }
 
 static void hand_out(struct part_pg *pg)
 {
     while (pg->queue.first != NULL) {
         bool alive;
-        struct pg_session *session = idle_session(pg, &alive);
+        struct pg_session *session =
+            idle_session(pg->work, pg->work_count, pg->queue.count, &alive);
         if (session == NULL && alive) {
             return;
         }
         if (session == NULL) {
-            pg_refuse_job(pg, part_job_queue_take(&pg->queue), API_CAUSE_PARTICIPANT_ERROR,
-                          pg->trouble[0] != '\0' ? pg->trouble : "the server is unreachable");
+            refuse_unreachable(pg, part_job_queue_take(&pg->queue));
         } else if (is_full(pg)) {
             wait_or_die(pg);
             return;
@@ -205,17 +236,13 @@ static void look_at(struct pg_session *session, uint64_t now_ms)
     }
 }
 
-static struct pg_session *session_at(struct part_pg *pg, size_t i)
-{
-    return i < pg->work_count ? &pg->work[i] : &pg->deciders[i - pg->work_count];
-}
-
 static void arm(struct part_pg *pg)
 {
     uint64_t next_ms = earlier(part_job_queue_deadline_ms(&pg->queue), pg_doubts_next_ms(pg));
-    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
-        next_ms = earlier(next_ms, session_next_ms(session_at(pg, i)));
-        next_ms = earlier(next_ms, reopen_ms(session_at(pg, i)));
+    next_ms = earlier(next_ms, part_job_queue_deadline_ms(&pg->openers));
+    for (size_t i = 0; i < pg_session_count(pg); i++) {
+        next_ms = earlier(next_ms, session_next_ms(&pg->sessions[i]));
+        next_ms = earlier(next_ms, reopen_ms(&pg->sessions[i]));
     }
     if (next_ms == UINT64_MAX) {
         tpc_timer_cancel(pg->options.timers, &pg->timer);
@@ -228,7 +255,9 @@ void pg_run(struct part_pg *pg)
 {
     uint64_t now_ms = tpc_clock_mono_ms();
     pg_sessions_settle(pg);
-    expire(pg, now_ms);
+    expire(pg, &pg->queue, now_ms);
+    expire(pg, &pg->openers, now_ms);
+    open_interactive(pg);
     hand_out(pg);
     pg_decide_run(pg);
     pg_doubts_run(pg, now_ms);
@@ -240,10 +269,10 @@ static void on_timer(struct tpc_timer *timer)
 {
     struct part_pg *pg = (struct part_pg *)((char *)timer - offsetof(struct part_pg, timer));
     uint64_t now_ms = tpc_clock_mono_ms();
-    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
-        look_at(session_at(pg, i), now_ms);
-        if (reopen_ms(session_at(pg, i)) <= now_ms) {
-            pg_session_want(session_at(pg, i));
+    for (size_t i = 0; i < pg_session_count(pg); i++) {
+        look_at(&pg->sessions[i], now_ms);
+        if (reopen_ms(&pg->sessions[i]) <= now_ms) {
+            pg_session_want(&pg->sessions[i]);
         }
     }
     pg_run(pg);
@@ -252,8 +281,7 @@ static void on_timer(struct tpc_timer *timer)
 
 /* ---- The interface ---- */
 
-/* A prepare that the log knows of was said before, and an earlier life may have committed it. */
-static bool has_past(struct part_pg *pg, struct part_job *job)
+bool pg_has_past(struct part_pg *pg, struct part_job *job)
 {
     const struct part_proof *proof = part_proofs_find(&pg->proofs, &job->gtid);
     if (proof == NULL) {
@@ -272,18 +300,13 @@ static void submit(struct part_resource *resource, struct part_job *job)
 {
     struct part_pg *pg = of(resource);
     job->session = NULL;
-    if (job->kind == PART_JOB_EXECUTE) {
-        pg_refuse_job(pg, job, API_CAUSE_NOT_SUPPORTED,
-                      "interactive transactions are not supported at PostgreSQL yet: submit the "
-                      "whole transaction at once");
+    if (pg_pinned_submit(pg, job)) {
+        pg_run(pg);
         return;
     }
     if (job->kind != PART_JOB_PREPARE) {
         pg_decide_submit(pg, job);
-    } else if (has_past(pg, job)) {
-        return;
-    } else if (job->executed > 0) {
-        pg_refuse_job(pg, job, API_CAUSE_WORK_LOST, "the steps of this branch are not known here");
+    } else if (pg_has_past(pg, job)) {
         return;
     } else if (pg->queue.count >= pg->options.waiting_max) {
         pg_refuse_job(pg, job, API_CAUSE_CONFLICT,
@@ -303,7 +326,7 @@ static void cancel(struct part_resource *resource, struct part_job *job)
     atomic_store(&job->cancelled, true);
     if (job->session != NULL) {
         pg_branch_stop(job->session, API_CAUSE_CLIENT_ABORT, words);
-    } else if (part_job_queue_remove(&pg->queue, job)) {
+    } else if (part_job_queue_remove(&pg->queue, job) || part_job_queue_remove(&pg->openers, job)) {
         pg_refuse_job(pg, job, API_CAUSE_CLIENT_ABORT, words);
     }
     pg_run(pg);
@@ -421,8 +444,7 @@ static void free_all(struct part_pg *pg)
     }
     PQfinish(pg->control);
     part_proofs_done(&pg->proofs);
-    free(pg->work);
-    free(pg->deciders);
+    free(pg->sessions);
     free(pg->url);
     free(pg->name);
     free(pg);
@@ -433,11 +455,12 @@ static void close_resource(struct part_resource *resource)
     struct part_pg *pg = of(resource);
     struct part_job *job;
     pg->closing = true;
-    while ((job = part_job_queue_take(&pg->queue)) != NULL) {
+    while ((job = part_job_queue_take(&pg->queue)) != NULL ||
+           (job = part_job_queue_take(&pg->openers)) != NULL) {
         pg_refuse_job(pg, job, API_CAUSE_PARTICIPANT_ERROR, "the participant is stopping");
     }
-    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
-        pg_session_done(session_at(pg, i));
+    for (size_t i = 0; i < pg_session_count(pg); i++) {
+        pg_session_done(&pg->sessions[i]);
     }
     pg_doubts_done(pg);
     while ((job = pg->decisions) != NULL) {
@@ -466,7 +489,8 @@ static const struct part_resource_ops pg_ops = {
     .close = close_resource,
 };
 
-/* One of four for decisions, for those are short. */
+/* One of four for decisions, for those are short. Those that pin are opened when they are needed,
+ * beside the others: a client that thinks keeps nobody from working. */
 static void make_sessions(struct part_pg *pg)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -477,11 +501,15 @@ static void make_sessions(struct part_pg *pg)
     count = count < 2 ? 2 : count > SESSIONS_MAX ? SESSIONS_MAX : count;
     pg->decider_count = count / 4 > 1 ? (size_t)count / 4 : 1;
     pg->work_count = (size_t)count - pg->decider_count;
-    pg->work = tpc_must_calloc(pg->work_count, sizeof *pg->work);
-    pg->deciders = tpc_must_calloc(pg->decider_count, sizeof *pg->deciders);
-    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
-        session_at(pg, i)->pg = pg;
-        session_at(pg, i)->decides = i >= pg->work_count;
+    pg->pinned_count = (size_t)(pg->options.open_max != 0 ? pg->options.open_max : OPEN_DEFAULT);
+    pg->sessions = tpc_must_calloc(pg_session_count(pg), sizeof *pg->sessions);
+    pg->work = pg->sessions;
+    pg->deciders = pg->work + pg->work_count;
+    pg->pinned = pg->deciders + pg->decider_count;
+    for (struct pg_session *s = pg->sessions; s < pg->sessions + pg_session_count(pg); s++) {
+        s->pg = pg;
+        s->decides = s >= pg->deciders && s < pg->pinned;
+        s->pins = s >= pg->pinned;
     }
 }
 

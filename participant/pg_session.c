@@ -143,6 +143,7 @@ void pg_session_lose(struct pg_session *session, const char *words)
     if (session->busy) {
         pg_branch_on_lost(session, kept); /* asks which session it was */
     }
+    pg_pinned_on_lost(session, kept);
     size_t first = session->step_first, count = session->step_count;
     struct pg_step *steps = session->steps;
     size_t capacity = session->step_capacity;
@@ -178,14 +179,14 @@ static void retire(struct pg_session *session)
 
 void pg_sessions_settle(struct part_pg *pg)
 {
-    for (size_t i = 0; i < pg->work_count + pg->decider_count; i++) {
-        struct pg_session *session =
-            i < pg->work_count ? &pg->work[i] : &pg->deciders[i - pg->work_count];
+    for (size_t i = 0; i < pg_session_count(pg); i++) {
+        struct pg_session *session = &pg->sessions[i];
         if (session->failed) {
             char words[300];
             pg_words(NULL, session->conn, words, sizeof words);
             pg_session_lose(session, words);
-        } else if (session->retires && !session->busy && session->state == PG_READY) {
+        } else if (session->retires && !session->busy && !session->pinned &&
+                   session->state == PG_READY) {
             retire(session); /* what it was still to answer concerns nobody */
         }
     }

@@ -147,6 +147,7 @@ struct part_resource_options {
     struct tpc_timers *timers; /* of the loop thread */
     const char *name;          /* the agent's, for the server's lists of its sessions */
     uint64_t sessions;         /* most; 0: four a core */
+    uint64_t open_max;         /* beside them, for interactive branches; 0: 32 */
     uint64_t lock_timeout_ms;  /* how long a statement waits for a lock before it is a conflict */
     struct {
         struct tpc_failpoint *capture;   /* before a branch's statements run; error: refused */

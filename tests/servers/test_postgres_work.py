@@ -47,6 +47,16 @@ class Work(unittest.TestCase):
         self.assertEqual(self.world.daemons[name].stop(), 0)
         self.world.start_agent(name, failpoints, flags)
 
+    def test_a_time_limit_that_was_rolled_back_with_its_branch(self):
+        """The limit of the first is what a session has when the second, which is undone, has set its
+        own; the third must not run under that of the first."""
+        self.restart("east", flags=["--sessions", "2"])
+        self.assertEqual(self.world.run("east", "SELECT 1", timeout_ms=400)[0], 201)
+        self.refused("constraint", "UPDATE accounts SET balance = -1 WHERE id = 1",
+                     timeout_ms=60000)
+        self.assertEqual(self.world.run("east", "SELECT pg_sleep(1.5)", timeout_ms=60000)[0], 201)
+        self.restart("east")
+
     # ---- What goes well ----
 
     def test_transfers_between_servers_and_files(self):

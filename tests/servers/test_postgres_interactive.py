@@ -1,0 +1,37 @@
+"""usage: test_postgres_interactive.py AGENT PG_TAG; interactive transactions at PostgreSQL."""
+
+import os
+import sys
+import unittest
+
+import interactive
+import postgres
+
+
+class AtPostgres(interactive.Steps, unittest.TestCase):
+    @classmethod
+    def make_server(cls):
+        return postgres.Server()
+
+    def sessions(self, name):
+        return (" FROM pg_stat_activity WHERE application_name LIKE 'assent-agent %%' AND datname = '%s'"
+                " AND backend_type = 'client backend'" % self.world.database(name))
+
+    def open_sessions(self, name):
+        return int(self.server.sql("SELECT count(*)" + self.sessions(name)
+                                   + " AND state <> 'idle'")[0])
+
+    def end_sessions(self, name):
+        self.server.sql("SELECT pg_terminate_backend(pid)" + self.sessions(name))
+
+    def sleep_sql(self, seconds):
+        return "SELECT pg_sleep(%d)" % seconds
+
+
+if __name__ == "__main__":
+    if postgres.programs() is None:
+        print("skipped: PostgreSQL is not installed (postgresql-15)")
+        sys.exit(77)
+    interactive.Steps.programs = os.path.dirname(os.path.abspath(sys.argv.pop(1)))
+    sys.argv.pop(1)  # PG_TAG
+    unittest.main()
