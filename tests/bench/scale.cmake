@@ -1,0 +1,10 @@
+# Programs and tests of scale and overload; the others of this folder are in CMakeLists.txt.
+function(assent_scale_program name)
+  add_executable(scale_${name} ${CMAKE_SOURCE_DIR}/tests/bench/scale_${name}.c)
+  target_link_libraries(scale_${name} PRIVATE assent_flags ${ARGN})
+  set_target_properties(scale_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)
+endfunction()
+
+assent_scale_program(log assent_coord_core assent_part_core)
+assent_scale_program(peer assent_api)
+assent_scale_program(load assent_base)
