@@ -24,6 +24,7 @@ enum {
     FLAG_CLIENTS,
     FLAG_AGENTS,
     FLAG_JOBS,
+    FLAG_SERVER,
     FLAG_PARTICIPANT,
     FLAG_COMMAND,
     FLAG_DIALECT,
@@ -82,6 +83,27 @@ static struct cli_spec *find_spec(struct cli_setup *setup, const char *name, siz
     return NULL;
 }
 
+/* An agent of ours beside a server of ours. */
+static enum cli_exit add_server(struct cli_setup *setup, const char *value)
+{
+    static const enum cli_dialect dialects[] = {
+        [CLI_ENGINE_POSTGRESQL] = CLI_POSTGRESQL, [CLI_ENGINE_MARIADB] = CLI_MARIADB};
+    size_t size = strcspn(value, "=");
+    const char *engine = value + size + (value[size] == '=');
+    struct cli_spec spec = {0};
+    if (size == 0 || size >= CLI_MEMBER_NAME ||
+        !cli_engine_parse(engine, strlen(engine), &spec.engine)) {
+        return complain("--server takes NAME=postgresql or NAME=mariadb", value);
+    }
+    if (find_spec(setup, value, size) != NULL || setup->spec_count == CLI_MEMBERS_MAX) {
+        return complain("--server takes each name once, and 16 in all", value);
+    }
+    spec.dialect = dialects[spec.engine];
+    (void)snprintf(spec.name, sizeof spec.name, "%.*s", (int)size, value);
+    setup->specs[setup->spec_count++] = spec;
+    return CLI_OK;
+}
+
 static enum cli_exit add_participant(struct cli_setup *setup, const char *value)
 {
     size_t size = strcspn(value, "=");
@@ -123,33 +145,43 @@ static enum cli_exit describe(struct cli_setup *setup, size_t flag, const char *
 /* Agents first: some scenes need one in the first place. */
 static void add_agents(struct cli_setup *setup, unsigned count)
 {
-    for (unsigned i = 0; i < count; i++) {
-        struct cli_spec *spec = &setup->specs[setup->spec_count++];
-        *spec = (struct cli_spec){.dialect = CLI_SQLITE};
-        (void)snprintf(spec->name, sizeof spec->name, "%s", agent_names[i]);
+    for (unsigned i = 0; count > 0 && i < AGENTS_MAX; i++) {
+        if (find_spec(setup, agent_names[i], strlen(agent_names[i])) == NULL) {
+            struct cli_spec *spec = &setup->specs[setup->spec_count++];
+            *spec = (struct cli_spec){.dialect = CLI_SQLITE};
+            (void)snprintf(spec->name, sizeof spec->name, "%s", agent_names[i]);
+            count--;
+        }
     }
 }
 
 static enum cli_exit read_participants(const struct cli_call *call, struct cli_setup *setup)
 {
     uint64_t agents = AGENTS, named = 0;
-    for (size_t i = 0; i < call->many_count; i++) {
-        named += call->many[i].flag == FLAG_PARTICIPANT;
+    enum cli_exit result = CLI_OK;
+    for (size_t i = 0; i < call->many_count && result == CLI_OK; i++) {
+        named += call->many[i].flag == FLAG_PARTICIPANT || call->many[i].flag == FLAG_SERVER;
+        result =
+            call->many[i].flag == FLAG_SERVER ? add_server(setup, call->many[i].value) : CLI_OK;
+    }
+    if (result != CLI_OK) {
+        return result;
     }
     agents = named >= AGENTS ? 0 : AGENTS - named;
     if (!parse_number(call->values[FLAG_AGENTS], named == 0 ? 2 : 0, AGENTS_MAX, &agents)) {
-        return complain("--agents takes a number up to 8, and without --participant at least 2",
-                        call->values[FLAG_AGENTS]);
+        return complain(
+            "--agents takes a number up to 8, and without --participant and --server at "
+            "least 2",
+            call->values[FLAG_AGENTS]);
     }
     add_agents(setup, (unsigned)agents);
-    enum cli_exit result = CLI_OK;
     for (size_t i = 0; i < call->many_count && result == CLI_OK; i++) {
         if (call->many[i].flag == FLAG_PARTICIPANT) {
             result = add_participant(setup, call->many[i].value);
         }
     }
     for (size_t i = 0; i < call->many_count && result == CLI_OK; i++) {
-        if (call->many[i].flag != FLAG_PARTICIPANT) {
+        if (call->many[i].flag != FLAG_PARTICIPANT && call->many[i].flag != FLAG_SERVER) {
             result = describe(setup, call->many[i].flag, call->many[i].value);
         }
     }
@@ -348,7 +380,7 @@ static enum cli_exit run(const struct cli_call *call)
 
 static const struct cli_flag flags[] = {
     [FLAG_ONLY] = {"only", "WHAT[,WHAT]",
-                   "kill, recovery, stop, network, or one kind of message fault", 0},
+                   "kill, recovery, server, stop, network, or one kind of message fault", 0},
     [FLAG_PROCESS] = {"process", "NAME", "only what happens to it: coordinator, or a participant",
                       0},
     [FLAG_POINT] = {"point", "NAME", "only kills at this failpoint; A+B: at A, then at B", 0},
@@ -361,6 +393,10 @@ static const struct cli_flag flags[] = {
     [FLAG_CLIENTS] = {"clients", "N", "beside each other (6)", 0},
     [FLAG_AGENTS] = {"agents", "N", "SQLite agents of its own (2, less what is named)", 0},
     [FLAG_JOBS] = {"jobs", "N", "runs beside each other (one for each processor)", 0},
+    [FLAG_SERVER] = {"server", "NAME=KIND…",
+                     "an agent beside a PostgreSQL or MariaDB server of its own, made from the "
+                     "installed programs: postgresql or mariadb",
+                     0},
     [FLAG_PARTICIPANT] = {"participant", "NAME=URL…", "a participant of yours, and where it serves",
                           0},
     [FLAG_COMMAND] = {"participant-command", "NAME=COMMAND…",

@@ -280,15 +280,13 @@ static bool rehearse(struct cli_crashtest *test)
 /* Of agents that are alike one is enough, when no other is asked for. */
 static void add_kills(struct cli_plan *plan)
 {
-    bool seen_agent = false;
     for (unsigned node = 0; node <= plan->setup->spec_count; node++) {
-        bool agent = node > 0 && plan->setup->specs[node - 1].url == NULL;
-        if (!agent || !seen_agent || plan->choice.full || plan->choice.process != NULL) {
+        if (!cli_plan_is_like_earlier(plan->setup, node) || plan->choice.full ||
+            plan->choice.process != NULL) {
             char *names = points_of(plan->setup, node);
             cli_plan_add_kills(plan, node, names);
             free(names);
         }
-        seen_agent = seen_agent || agent;
     }
 }
 
@@ -334,6 +332,9 @@ static void inject_all(struct engine *engine)
     cli_plan_gather_hits(plan);
     if (cli_plan_wants(plan, CLI_ROW_KILL) || cli_plan_wants(plan, CLI_ROW_RECOVERY)) {
         add_kills(plan);
+    }
+    if (cli_plan_wants(plan, CLI_ROW_SERVER)) {
+        cli_plan_add_servers(plan);
     }
     if (cli_plan_wants(plan, CLI_ROW_STOP)) {
         cli_plan_add_stops(plan);

@@ -276,6 +276,7 @@ static void check_restart(struct cli_play *play)
     char *before = print_final(&play->history.final);
     for (unsigned i = 0; i < play->world.node_count; i++) {
         cli_proc_kill(&play->world.nodes[i].proc);
+        cli_proc_kill(&play->world.nodes[i].server.proc);
     }
     cli_play_revive(play);
     check_settled(play);
@@ -287,6 +288,24 @@ static void check_restart(struct cli_play *play)
         free(after);
     }
     free(before);
+}
+
+/* What the participants do not know of, their servers may still hold. */
+static void check_servers(struct cli_play *play)
+{
+    for (unsigned i = 0; i < play->world.node_count && !play->over; i++) {
+        const struct cli_node *node = &play->world.nodes[i];
+        size_t left = 0;
+        struct tpc_err err = {0};
+        if (node->server.engine == CLI_NO_ENGINE) {
+            continue;
+        }
+        if (cli_server_prepared(&node->server, &left, &err) != TPC_OK) {
+            cli_play_object(play, "the server of %s: %s", node->name, err.text);
+        } else if (left > 0) {
+            cli_play_object(play, "the server of %s still holds %zu prepared", node->name, left);
+        }
+    }
 }
 
 static void check_command(struct cli_play *play)
@@ -327,6 +346,7 @@ void cli_check_play(struct cli_play *play, uint64_t counts[CLI_ANOMALY_COUNT])
     if (cli_play_is_embedded(play)) {
         check_command(play);
     }
+    check_servers(play);
     if (!cli_play_is_over(play)) {
         check_restart(play);
     }

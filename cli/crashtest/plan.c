@@ -9,9 +9,11 @@
 
 enum { TRIES = 3, MESSAGE_TRIES = 2, STOPS = 2, STOPS_FULL = 8, STOP_EVERY = 7 };
 
-static const char *const row_names[CLI_ROW_FAULTS] = {"nothing", "kill", "recovery", "stop"};
+static const char *const row_names[CLI_ROW_FAULTS] = {"nothing", "kill", "recovery", "server",
+                                                      "stop"};
 static const char *const row_texts[CLI_ROW_FAULTS] = {
     "a run without a fault", "SIGKILL at a failpoint", "SIGKILL again in the recovery from one",
+    "SIGKILL of the database server of an agent that is at a failpoint",
     "SIGSTOP past the time-outs, then SIGCONT"};
 
 const char *cli_row_name(unsigned row)
@@ -189,7 +191,8 @@ static void add_item(struct cli_plan *plan, unsigned row, const struct cli_plot 
 /* Without the proxy all failpoints are noted, with it the messages. */
 void cli_plan_add_dry_runs(struct cli_plan *plan)
 {
-    bool kills = cli_plan_wants(plan, CLI_ROW_KILL) || cli_plan_wants(plan, CLI_ROW_RECOVERY);
+    bool kills = cli_plan_wants(plan, CLI_ROW_KILL) || cli_plan_wants(plan, CLI_ROW_RECOVERY) ||
+                 cli_plan_wants(plan, CLI_ROW_SERVER);
     for (unsigned i = 0; cli_scenes[i].name != NULL; i++) {
         const struct cli_scene *scene = &cli_scenes[i];
         struct cli_plot plot = {.scene = scene, .scene_index = i, .trace = true};
@@ -250,13 +253,63 @@ static void add_kill(struct cli_plan *plan, unsigned node, const char *point)
     }
 }
 
-/* Agents list the points of all resources. Those that we start ourselves wrap SQLite, and pass none
- * of a server's. */
+/* Agents list the points of all resources, and those that we start ourselves wrap one. What a
+ * server holds is prepared before our log says so; MariaDB's proof is in the database, and its
+ * record lazy.
+ */
 static bool is_of_other_resource(const struct cli_plan *plan, unsigned node, const char *point)
 {
-    static const char server[] = "agent.pg.";
-    return node > 0 && plan->setup->specs[node - 1].url == NULL &&
-           strncmp(point, server, sizeof server - 1) == 0;
+    enum {
+        FILE = 1 << CLI_NO_ENGINE,
+        PG = 1 << CLI_ENGINE_POSTGRESQL,
+        MARIA = 1 << CLI_ENGINE_MARIADB
+    };
+    static const struct {
+        const char *prefix;
+        unsigned engines;
+    } all[] = {{"agent.pg.", PG},
+               {"agent.maria.", MARIA},
+               {"agent.db.", FILE},
+               {"agent.prepared.", FILE},
+               {"agent.start.prove", FILE | PG},
+               {"agent.start.restore", FILE | PG}};
+    const struct cli_spec *spec = node > 0 ? &plan->setup->specs[node - 1] : NULL;
+    for (size_t i = 0; i < sizeof all / sizeof all[0]; i++) {
+        if (strncmp(point, all[i].prefix, strlen(all[i].prefix)) == 0) {
+            return spec != NULL && spec->url == NULL && (all[i].engines & 1U << spec->engine) == 0;
+        }
+    }
+    return false;
+}
+
+bool cli_plan_is_like_earlier(const struct cli_setup *setup, unsigned node)
+{
+    for (unsigned i = 1; i < node; i++) {
+        const struct cli_spec *spec = &setup->specs[node - 1], *other = &setup->specs[i - 1];
+        if (spec->url == NULL && other->url == NULL && spec->engine == other->engine) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* At each point that the agent has passed, in the first scene that does. */
+void cli_plan_add_servers(struct cli_plan *plan)
+{
+    for (size_t i = 0; i < plan->hits.count; i++) {
+        const struct cli_hit *hit = &plan->hits.items[i];
+        bool seen = hit->node == 0 || plan->setup->specs[hit->node - 1].engine == CLI_NO_ENGINE ||
+                    !is_chosen(plan->choice.process, node_name(plan->setup, hit->node)) ||
+                    !is_chosen(plan->choice.point, hit->point);
+        for (size_t j = 0; j < i && !seen && !plan->choice.full; j++) {
+            seen = is_at(&plan->hits.items[j], hit->node, hit->point);
+        }
+        if (!seen) {
+            struct cli_plot plot = plot_of(hit, hit->first_start);
+            plot.server = true;
+            add_item(plan, CLI_ROW_SERVER, &plot);
+        }
+    }
 }
 
 void cli_plan_add_kills(struct cli_plan *plan, unsigned node, const char *names)
@@ -328,14 +381,12 @@ static bool is_wanted(const struct cli_plan *plan, unsigned number, unsigned cou
 
 void cli_plan_add_messages(struct cli_plan *plan)
 {
-    /* Our own agents are alike: one of them is enough. */
-    bool seen_agent = false;
+    /* Of our own agents that are alike one is enough. */
     for (unsigned link = 0; link < CLI_LINK_MEMBERS + plan->setup->spec_count; link++) {
         unsigned node = receiver(link);
-        bool agent = node > 0 && plan->setup->specs[node - 1].url == NULL;
         bool chosen = is_chosen(plan->choice.process, node_name(plan->setup, node)) &&
-                      !(agent && seen_agent && plan->choice.process == NULL && !plan->choice.full);
-        seen_agent = seen_agent || agent;
+                      !(cli_plan_is_like_earlier(plan->setup, node) &&
+                        plan->choice.process == NULL && !plan->choice.full);
         for (unsigned kind = 0; chosen && kind < CLI_MESSAGE_COUNT; kind++) {
             unsigned count = plan->messages[link][kind], index = plan->message_scenes[link][kind];
             bool asked_for = plan->choice.message == CLI_MESSAGE_COUNT
@@ -363,7 +414,8 @@ void cli_plan_add_messages(struct cli_plan *plan)
 static bool are_alike(const struct cli_setup *setup, unsigned a, unsigned b)
 {
     return a == b ||
-           (a > 0 && b > 0 && setup->specs[a - 1].url == NULL && setup->specs[b - 1].url == NULL);
+           (a > 0 && b > 0 && setup->specs[a - 1].url == NULL && setup->specs[b - 1].url == NULL &&
+            setup->specs[a - 1].engine == setup->specs[b - 1].engine);
 }
 
 static bool is_first_of_its_point(const struct cli_plan *plan, size_t at)
@@ -441,7 +493,7 @@ bool cli_plan_next_try(const struct cli_plan *plan, const struct cli_injection *
     if (which == 0) {
         return item->row != CLI_ROW_STOP || try == 0;
     }
-    if (plan->choice.full || item->row == CLI_ROW_STOP) {
+    if (plan->choice.full || item->row == CLI_ROW_STOP || item->row == CLI_ROW_SERVER) {
         return false;
     }
     if (item->row == CLI_ROW_RECOVERY) {

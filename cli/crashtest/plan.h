@@ -9,6 +9,7 @@ enum {
     CLI_ROW_NOTHING,  /* the dry runs */
     CLI_ROW_KILL,     /* at each failpoint */
     CLI_ROW_RECOVERY, /* again at each failpoint of the recovery from that */
+    CLI_ROW_SERVER,   /* the server of an agent that is at a failpoint is killed */
     CLI_ROW_STOP,     /* SIGSTOP past the time-outs, SIGCONT */
     CLI_ROW_FAULTS,
     CLI_ROW_COUNT = CLI_ROW_FAULTS + CLI_FAULT_COUNT,
@@ -77,7 +78,11 @@ void cli_plan_gather_hits(struct cli_plan *plan);
  * the node, a line each (NULL: it has none). A point that was never passed is added too, with
  * plot.start 0. */
 void cli_plan_add_kills(struct cli_plan *plan, unsigned node, const char *names);
+/* Kills of the servers that agents work at. */
+void cli_plan_add_servers(struct cli_plan *plan);
 void cli_plan_add_stops(struct cli_plan *plan);
+/* Is there a node before it that runs the same program in the same way? */
+bool cli_plan_is_like_earlier(const struct cli_setup *setup, unsigned node);
 void cli_plan_add_messages(struct cli_plan *plan);
 /* When all kills are done, from what their recoveries have passed: with each point once, or with
  * `full` after each death. */

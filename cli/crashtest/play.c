@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 enum {
     STARTS_MAX = 4,     /* two of them may die */
@@ -19,7 +20,11 @@ enum {
     LOAD_MS = 60000,
     PATIENCE_MS = 20000,
     SAID_LINES_MAX = 40,
+    WATCH_EVERY_MS = 2,
 };
+
+/* How long an agent stands at a failpoint, so that its server can be killed meanwhile. */
+#define SERVER_DELAY "1*delay(300)"
 
 /* ---- Verdicts ---- */
 
@@ -123,7 +128,8 @@ static void note_end(struct cli_play *play, struct cli_node *node)
         note_hits(play, node, &play->recovery);
         play->fired_again = play->plot.again[0] != '\0' && has_died_at(node, play->plot.again);
     }
-    if (is_target(play, node) && !play->fired && has_died_at(node, play->plot.point)) {
+    if (is_target(play, node) && !play->fired && !play->plot.server &&
+        has_died_at(node, play->plot.point)) {
         play->fired = true;
         play->recovery_start = node->starts + 1;
     }
@@ -177,11 +183,76 @@ static void arm(struct cli_play *play, const struct cli_node *node, const char *
         tpc_buf_addf(spec, "%s%s", spec->size > 0 ? ";" : "", failpoints);
     }
     if (is_target(play, node) && !play->fired && node->starts + 1 >= plot->start) {
-        add_point(spec, plot->point, "1*kill");
+        add_point(spec, plot->point, plot->server ? SERVER_DELAY : "1*kill");
     } else if (recovers && plot->again[0] != '\0') {
         add_point(spec, plot->again, "1*kill");
     }
 }
+
+/* ---- Servers ---- */
+
+/* While the agent stands at the failpoint, its server is killed. On a thread of its own, for the
+ * one that plays may be waiting for what the agent answers. */
+static void *watch(void *arg)
+{
+    struct cli_play *play = arg;
+    const struct cli_node *node = &play->world.nodes[play->plot.node];
+    const struct cli_proc log = {.out_path = ""};
+    struct cli_proc whole = log;
+    char mark[CLI_POINT_MAX + 32];
+    (void)snprintf(mark, sizeof mark, "name=%s action=delay", play->plot.point);
+    (void)snprintf(whole.out_path, sizeof whole.out_path, "%.200s/%s.log", play->world.directory,
+                   node->name);
+    while (!atomic_load(&play->unwatched)) {
+        if (access(whole.out_path, R_OK) == 0 && cli_proc_said(&whole, mark)) {
+            cli_proc_signal(&node->server.proc, SIGKILL);
+            atomic_store(&play->server_died, true);
+            break;
+        }
+        cli_play_nap(WATCH_EVERY_MS);
+    }
+    return NULL;
+}
+
+static void begin_to_watch(struct cli_play *play)
+{
+    if (play->plot.server && play->world.nodes[play->plot.node].server.engine != CLI_NO_ENGINE) {
+        play->watched = pthread_create(&play->watcher, NULL, watch, play) == 0;
+        if (!play->watched) {
+            cli_die("cannot start a thread");
+        }
+    }
+}
+
+static void end_watching(struct cli_play *play)
+{
+    if (play->watched) {
+        atomic_store(&play->unwatched, true);
+        (void)pthread_join(play->watcher, NULL);
+        play->watched = false;
+        play->fired = atomic_load(&play->server_died);
+    }
+}
+
+/* Before the agents that work at them. */
+static void revive_servers(struct cli_play *play)
+{
+    for (unsigned i = 0; i < play->world.node_count; i++) {
+        struct cli_server *server = &play->world.nodes[i].server;
+        struct tpc_err err = {0};
+        if (server->engine == CLI_NO_ENGINE || cli_play_is_over(play) ||
+            cli_server_is_running(server)) {
+            continue;
+        }
+        end_watching(play); /* it has done its work */
+        if (cli_server_start(server, &err) != TPC_OK) {
+            cli_play_object(play, "%s", err.text);
+            play->over = true;
+        }
+    }
+}
+
+/* ---- Nodes ---- */
 
 static void launch(struct cli_play *play, struct cli_node *node, const char *failpoints)
 {
@@ -189,11 +260,12 @@ static void launch(struct cli_play *play, struct cli_node *node, const char *fai
     unsigned index = index_of(play, node);
     note_end(play, node);
     play->noted[index] = false;
-    if (node->starts > 0 && !cli_proc_was_killed(&node->proc) &&
+    if (node->starts > 0 && !play->excused[index] && !cli_proc_was_killed(&node->proc) &&
         !cli_proc_ended_in_order(&node->proc)) {
         give_up(play, node, "has ended by itself");
         return;
     }
+    play->excused[index] = false;
     arm(play, node, failpoints, &spec);
     play->armed[index] = spec.size > 0;
     cli_node_launch(node, spec.data);
@@ -203,12 +275,16 @@ static void launch(struct cli_play *play, struct cli_node *node, const char *fai
 void cli_play_start(struct cli_play *play, struct cli_node *node, const char *failpoints)
 {
     for (int tries = 0; tries < STARTS_MAX && !cli_play_is_over(play); tries++) {
+        revive_servers(play);
         launch(play, node, failpoints);
         enum cli_ready ready = play->over ? CLI_READY : cli_node_wait_ready(node);
         if (ready == CLI_READY) {
             return;
         }
-        if (ready == CLI_LATE || !cli_proc_was_killed(&node->proc)) {
+        bool *excused = &play->excused[index_of(play, node)];
+        *excused = ready == CLI_ENDED && node->server.engine != CLI_NO_ENGINE &&
+                   !cli_server_is_running(&node->server);
+        if (ready == CLI_LATE || (!*excused && !cli_proc_was_killed(&node->proc))) {
             give_up(play, node, "does not start");
             return;
         }
@@ -248,6 +324,7 @@ static void kill_receiver(struct cli_play *play)
 void cli_play_revive(struct cli_play *play)
 {
     kill_receiver(play);
+    revive_servers(play);
     for (unsigned i = 0; i < play->world.node_count; i++) {
         cli_play_revive_one(play, &play->world.nodes[i]);
     }
@@ -314,11 +391,13 @@ void cli_play_open(struct cli_play *play, const struct cli_setup *setup,
     if (play->world.proxy != NULL) {
         cli_proxy_arm(play->world.proxy, plot->link, plot->message, plot->number, plot->fault);
     }
+    begin_to_watch(play);
     cli_play_revive(play);
 }
 
 void cli_play_close(struct cli_play *play)
 {
+    end_watching(play);
     cli_play_revive(play);
     for (unsigned i = 0; i < play->world.node_count; i++) {
         note_end(play, &play->world.nodes[i]);
@@ -358,6 +437,7 @@ void cli_play_done(struct cli_play *play, bool keep)
     if (keep) {
         keep_history(play);
     }
+    end_watching(play);
     cli_world_done(&play->world, keep);
     cli_history_done(&play->history);
     cli_hits_done(&play->hits);

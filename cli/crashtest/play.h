@@ -12,6 +12,8 @@
 
 #include "api/json.h"
 
+#include <pthread.h>
+
 enum { CLI_POINT_MAX = 48 };
 
 /* Where a failpoint was passed: in which scene, in which starts of its process. */
@@ -56,6 +58,7 @@ struct cli_plot {
     char point[CLI_POINT_MAX]; /* where the node dies; "": nowhere */
     unsigned start;            /* from this start of it on */
     char again[CLI_POINT_MAX]; /* where it dies once more, in the start after its death */
+    bool server;               /* not the node dies there, but the server that it works at */
     bool stop;                 /* it is stopped past the time-outs instead */
     unsigned stop_after;       /* transactions */
     unsigned number;           /* of the message that is hurt; 0: none */
@@ -77,7 +80,11 @@ struct cli_play {
     struct cli_hits recovery;  /* what the node passed in its recovery */
     bool noted[CLI_NODES_MAX]; /* what the present run of a process has passed */
     bool armed[CLI_NODES_MAX]; /* it runs with failpoints */
-    bool closing;              /* nothing is armed any more */
+    pthread_t watcher;         /* kills the server while the node is at the point */
+    bool watched;
+    atomic_bool unwatched, server_died;
+    bool excused[CLI_NODES_MAX]; /* it ended by itself, for its server was gone when it started */
+    bool closing;                /* nothing is armed any more */
     bool over;
     unsigned violations;
     struct tpc_buf said; /* the violations, a line each */

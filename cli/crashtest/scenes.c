@@ -9,14 +9,7 @@
 #include <string.h>
 
 enum { EAST = 0, WEST = 1 }; /* the first and the second participant, however they are called */
-enum {
-    WAIT_MS = 10000,
-    LOOK_EVERY_MS = 20,
-    RETENTION_LOOK_MS = 300,
-    LOOKS_MAX = 50,
-    OPERATIONS_MAX = 10,
-    ROUNDS = 3
-};
+enum { WAIT_MS = 10000, LOOK_EVERY_MS = 20, RETENTION_LOOK_MS = 300, LOOKS_MAX = 50, ROUNDS = 3 };
 
 static const struct cli_leg east1 = {EAST, 1}, east2 = {EAST, 2};
 static const struct cli_leg west1 = {WEST, 1}, west2 = {WEST, 2};
@@ -154,8 +147,11 @@ static void play_doubt(struct cli_play *play)
 
 static void play_proof(struct cli_play *play)
 {
+    static const char *const committed[] = {[CLI_NO_ENGINE] = "agent.db.committed=1*kill",
+                                            [CLI_ENGINE_POSTGRESQL] = "agent.pg.decided=1*kill",
+                                            [CLI_ENGINE_MARIADB] = "agent.maria.decided=1*kill"};
     struct cli_node *east = cli_play_member(play, EAST);
-    cli_play_restart(play, east, "agent.db.committed=1*kill");
+    cli_play_restart(play, east, committed[play->setup->specs[EAST].engine]);
     (void)cli_play_transfer_async(play, west1, east1);
     for (int looks = 0; looks < LOOKS_MAX && !cli_proc_wait(&east->proc, LOOK_EVERY_MS); looks++) {
         cli_play_revive_one(play, cli_play_coordinator(play));
@@ -207,7 +203,9 @@ static void play_by_hand(struct cli_play *play)
 {
     struct cli_node *east = cli_play_member(play, EAST);
     die_deciding(play, "coord.decision.force=1*kill");
-    for (int i = 0; i < OPERATIONS_MAX && !cli_play_is_over(play) && operate(play, east); i++) {
+    uint64_t until_ms = tpc_clock_mono_ms() + WAIT_MS;
+    while (!cli_play_is_over(play) && operate(play, east) && tpc_clock_mono_ms() < until_ms) {
+        cli_play_nap(LOOK_EVERY_MS);
         cli_play_revive_one(play, east);
     }
     wait_until_settled(play);

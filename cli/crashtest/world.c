@@ -4,15 +4,12 @@
 #include "cli/crashtest/workload_internal.h"
 #include "cli/http.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -34,18 +31,27 @@ static bool find_programs(char *out, size_t size)
     return slash != NULL;
 }
 
+/* The tables and what they hold at the beginning. */
+static void write_beginning(enum cli_dialect dialect, struct tpc_buf *sql)
+{
+    cli_workload_tables(dialect, sql);
+    for (int i = 1; i <= CLI_ACCOUNTS; i++) {
+        tpc_buf_addf(sql, "INSERT INTO " CLI_ACCOUNTS_TABLE "(id, balance) VALUES (%d, %d);\n", i,
+                     CLI_BALANCE);
+    }
+    for (int i = 1; i <= CLI_LISTS; i++) {
+        tpc_buf_addf(sql, "INSERT INTO " CLI_LISTS_TABLE "(id, list) VALUES (%d, '');\n", i);
+    }
+}
+
 /* With the ordinary tool, as a user would. */
 static enum tpc_rc make_template(const struct cli_setup *setup, struct tpc_err *reterr)
 {
     struct tpc_buf sql = {0};
     char path[2 * CLI_PATH_MAX], out[2 * CLI_PATH_MAX];
-    cli_workload_tables(CLI_SQLITE, &sql);
-    tpc_buf_addf(&sql,
-                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-                 " INSERT INTO " CLI_ACCOUNTS_TABLE "(id, balance) SELECT i, %d FROM n;\n"
-                 "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d)"
-                 " INSERT INTO " CLI_LISTS_TABLE "(id, list) SELECT i, '' FROM n;\n",
-                 CLI_ACCOUNTS, CLI_BALANCE, CLI_LISTS);
+    tpc_buf_adds(&sql, "BEGIN;\n");
+    write_beginning(CLI_SQLITE, &sql);
+    tpc_buf_adds(&sql, "COMMIT;\n");
     (void)snprintf(path, sizeof path, "%s/" TEMPLATE, setup->directory);
     (void)snprintf(out, sizeof out, "%s/sqlite3.log", setup->directory);
     const char *const args[] = {"sqlite3", "-batch", path, sql.data, NULL};
@@ -56,6 +62,54 @@ static enum tpc_rc make_template(const struct cli_setup *setup, struct tpc_err *
     }
     return status == 0 ? TPC_OK
                        : tpc_fail(reterr, TPC_EIO, "sqlite3 ends with %d: see %s", status, out);
+}
+
+/* A server with the bank in it, of whose files every world gets a copy. */
+static enum tpc_rc make_server_template(struct cli_setup *setup, const struct cli_spec *spec,
+                                        struct tpc_err *reterr)
+{
+    struct cli_server *server = &setup->templates[spec->engine];
+    struct tpc_buf sql = {0};
+    char directory[2 * CLI_PATH_MAX];
+    if (server->engine != CLI_NO_ENGINE) {
+        return TPC_OK;
+    }
+    (void)snprintf(directory, sizeof directory, "%.200s/empty-%s", setup->directory,
+                   cli_engine_name(spec->engine));
+    enum tpc_rc rc = cli_server_create(spec->engine, directory, reterr);
+    if (rc != TPC_OK) {
+        return rc;
+    }
+    cli_server_init(server, spec->engine, directory);
+    rc = cli_server_start(server, reterr);
+    if (rc == TPC_OK && spec->engine == CLI_ENGINE_MARIADB) {
+        rc = cli_server_run(
+            server, "", "CREATE USER assent@'%'; GRANT ALL ON " CLI_SERVER_BANK ".* TO assent@'%'",
+            NULL, reterr);
+    }
+    rc = rc == TPC_OK ? cli_server_run(server, "", "CREATE DATABASE " CLI_SERVER_BANK, NULL, reterr)
+                      : rc;
+    write_beginning(spec->dialect, &sql);
+    rc = rc == TPC_OK ? cli_server_run(server, CLI_SERVER_BANK, sql.data, NULL, reterr) : rc;
+    tpc_buf_done(&sql);
+    cli_server_stop(server);
+    return rc;
+}
+
+static enum tpc_rc make_templates(struct cli_setup *setup, struct tpc_err *reterr)
+{
+    enum tpc_rc rc = TPC_OK;
+    bool file = false;
+    for (unsigned i = 0; i < setup->spec_count && rc == TPC_OK; i++) {
+        const struct cli_spec *spec = &setup->specs[i];
+        file = file || (spec->url == NULL && spec->engine == CLI_NO_ENGINE);
+        if (spec->engine != CLI_NO_ENGINE) {
+            /* The servers' user has to come to their files. */
+            (void)chmod(setup->directory, 0711);
+            rc = make_server_template(setup, spec, reterr);
+        }
+    }
+    return rc == TPC_OK && file ? make_template(setup, reterr) : rc;
 }
 
 enum tpc_rc cli_setup_open(struct cli_setup *setup, struct tpc_err *reterr)
@@ -69,13 +123,11 @@ enum tpc_rc cli_setup_open(struct cli_setup *setup, struct tpc_err *reterr)
     if (!find_programs(setup->programs, sizeof setup->programs)) {
         return tpc_fail(reterr, TPC_EIO, "cannot find out where this program lies");
     }
-    bool embedded = false;
     for (unsigned i = 0; i < setup->spec_count; i++) {
         const struct cli_spec *spec = &setup->specs[i];
         setup->members[i] = (struct cli_member){.name = spec->name, .dialect = spec->dialect};
-        embedded = embedded || spec->url == NULL;
     }
-    return embedded ? make_template(setup, reterr) : TPC_OK;
+    return make_templates(setup, reterr);
 }
 
 static int remove_one(const char *path, const struct stat *info, int type, struct FTW *at)
@@ -91,6 +143,9 @@ static void remove_all(const char *directory)
 
 void cli_setup_close(struct cli_setup *setup, bool keep)
 {
+    for (unsigned i = 0; i <= CLI_ENGINE_MARIADB; i++) {
+        cli_server_done(&setup->templates[i]);
+    }
     if (!keep && setup->directory[0] != '\0') {
         remove_all(setup->directory);
     }
@@ -108,21 +163,10 @@ bool cli_setup_is_alone(const struct cli_setup *setup)
 
 /* ---- The world ---- */
 
-/* A socket that is bound and does not listen keeps the port from everybody who does not ask for
- * it by number, while a daemon (with SO_REUSEADDR, as this one) may listen on it. */
 static void reserve_address(struct cli_node *node)
 {
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof address;
-    int on = 1;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
-        bind(fd, (struct sockaddr *)&address, size) != 0 ||
-        getsockname(fd, (struct sockaddr *)&address, &size) != 0) {
-        cli_die("no free port: %s", strerror(errno));
-    }
-    node->address_fd = fd;
-    unsigned port = ntohs(address.sin_port);
+    unsigned port;
+    node->address_fd = cli_port_reserve(&port);
     (void)snprintf(node->address, sizeof node->address, "127.0.0.1:%u", port);
     (void)snprintf(node->url, sizeof node->url, "http://127.0.0.1:%u", port);
 }
@@ -148,6 +192,23 @@ static void copy_template(const struct cli_node *node)
     (void)close(out);
 }
 
+static void init_server(struct cli_node *node)
+{
+    const struct cli_server *from = &node->world->setup->templates[node->spec->engine];
+    char directory[2 * CLI_PATH_MAX];
+    struct tpc_err err = {0};
+    (void)chmod(node->world->directory, 0711);
+    (void)snprintf(directory, sizeof directory, "%.200s/%s-%s", node->world->directory, node->name,
+                   cli_engine_name(node->spec->engine));
+    if (cli_server_copy(from, directory, &err) != TPC_OK) {
+        cli_die("%s", err.text);
+    }
+    cli_server_init(&node->server, node->spec->engine, directory);
+    if (cli_server_start(&node->server, &err) != TPC_OK) {
+        cli_die("%s", err.text);
+    }
+}
+
 static void init_node(struct cli_world *world, const struct cli_spec *spec,
                       const char *const *flags)
 {
@@ -162,7 +223,9 @@ static void init_node(struct cli_world *world, const struct cli_spec *spec,
         return;
     }
     reserve_address(node);
-    if (spec != NULL) {
+    if (spec != NULL && spec->engine != CLI_NO_ENGINE) {
+        init_server(node);
+    } else if (spec != NULL) {
         copy_template(node);
     }
 }
@@ -205,6 +268,7 @@ void cli_world_done(struct cli_world *world, bool keep)
 {
     for (unsigned i = 0; i < world->node_count; i++) {
         cli_proc_kill(&world->nodes[i].proc);
+        cli_server_done(&world->nodes[i].server);
         if (world->nodes[i].address_fd >= 0) {
             (void)close(world->nodes[i].address_fd);
         }
@@ -287,8 +351,12 @@ static void write_agent(const struct cli_node *node, struct texts *texts, struct
 {
     (void)snprintf(texts->program, sizeof texts->program, "%s/assent-agent",
                    node->world->setup->programs);
-    (void)snprintf(texts->resource, sizeof texts->resource, "sqlite:%s/%s.db",
-                   node->world->directory, node->name);
+    if (node->server.engine != CLI_NO_ENGINE) {
+        cli_server_url(&node->server, CLI_SERVER_BANK, texts->resource, sizeof texts->resource);
+    } else {
+        (void)snprintf(texts->resource, sizeof texts->resource, "sqlite:%s/%s.db",
+                       node->world->directory, node->name);
+    }
     add(command, texts->program);
     add(command, texts->resource);
     add_option(command, "--name", node->name);

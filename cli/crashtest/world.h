@@ -1,6 +1,7 @@
 /* A coordinator and its participants as real processes, in a directory of their own.
  *
- * A participant is an agent around an SQLite file that is made here, or the user's own: started by
+ * A participant is an agent around an SQLite file or beside a database server that is made here, or
+ * the user's own: started by
  * a command line of the user's (and then also killed), or running somewhere and left alone.
  * Addresses stay the same over restarts. Between all of them there may be a proxy (proxy.h). */
 #ifndef ASSENT_CLI_CRASHTEST_WORLD_H
@@ -8,6 +9,7 @@
 
 #include "cli/crashtest/proc.h"
 #include "cli/crashtest/proxy.h"
+#include "cli/crashtest/server.h"
 #include "cli/crashtest/workload.h"
 
 #include <stdatomic.h>
@@ -27,6 +29,7 @@ struct cli_spec {
     const char *url;     /* where it serves; NULL: an agent of ours */
     const char *command; /* starts it; NULL: it runs already, or is ours */
     enum cli_dialect dialect;
+    enum cli_engine engine; /* of the server beside which our agent works; none: SQLite */
     bool has_failpoints;
 };
 
@@ -37,6 +40,7 @@ struct cli_setup {
     struct cli_spec specs[CLI_MEMBERS_MAX];
     struct cli_member members[CLI_MEMBERS_MAX]; /* the same, for the workload */
     unsigned spec_count;
+    struct cli_server templates[CLI_ENGINE_MARIADB + 1]; /* of servers; stopped */
     unsigned clients;
     uint64_t seed;
     atomic_bool *cancelled; /* end soon */
@@ -48,9 +52,10 @@ struct cli_node {
     char name[CLI_MEMBER_NAME];  /* "coordinator", else as the participant is called */
     const struct cli_spec *spec; /* NULL: the coordinator */
     struct cli_proc proc;
-    char address[32]; /* of ours: "127.0.0.1:41234" */
-    int address_fd;   /* keeps the port ours while the process is down; -1: none */
-    char url[256];    /* where it serves */
+    char address[32];         /* of ours: "127.0.0.1:41234" */
+    int address_fd;           /* keeps the port ours while the process is down; -1: none */
+    struct cli_server server; /* what it works at, if that is ours */
+    char url[256];            /* where it serves */
     const char *flags[CLI_NODE_FLAGS_MAX]; /* more of them, NULL-terminated; may be changed */
     struct cli_world *world;
     unsigned starts;
@@ -90,5 +95,7 @@ bool cli_node_has_failpoints(const struct cli_node *node);
 void cli_node_launch(struct cli_node *node, const char *failpoints);
 enum cli_ready cli_node_wait_ready(struct cli_node *node);
 bool cli_node_is_running(struct cli_node *node); /* true of what is not ours */
+/* The database that a server of ours has for its agent. */
+#define CLI_SERVER_BANK "bank"
 
 #endif

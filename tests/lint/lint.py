@@ -45,7 +45,7 @@ SYSTEM = set("""
     assert.h ctype.h errno.h fcntl.h float.h inttypes.h limits.h math.h netdb.h poll.h pthread.h
     semaphore.h setjmp.h dlfcn.h execinfo.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h
     stdlib.h stdnoreturn.h string.h strings.h syslog.h termios.h time.h unistd.h dirent.h getopt.h spawn.h
-    ftw.h arpa/inet.h netinet/in.h netinet/tcp.h
+    ftw.h glob.h pwd.h arpa/inet.h netinet/in.h netinet/tcp.h
     """.split())
 SYSTEM_FOLDERS = ("sys/", "linux/")
 
