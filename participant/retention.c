@@ -149,6 +149,36 @@ static size_t take_expired(struct part_daemon *daemon, struct tpc_id *gtids)
     return count;
 }
 
+/* Where the database holds every proof, hardly anything is forced: then the erasure is by itself. */
+struct erasure_force {
+    struct wal_append append; /* first */
+    struct part_daemon *daemon;
+};
+
+static void on_erased(struct wal_append *append, enum tpc_rc rc, const struct tpc_err *err)
+{
+    struct erasure_force *force = (struct erasure_force *)append;
+    struct part_daemon *daemon = force->daemon;
+    daemon->forces_busy--;
+    if (rc != TPC_OK) {
+        part_halt("a forced write of the log failed, and nobody knows what is on disk", err);
+    }
+    free(force);
+    part_retention_forced(daemon);
+}
+
+static void force_erasure(struct part_daemon *daemon)
+{
+    struct erasure_force *force = part_alloc(sizeof *force);
+    force->daemon = daemon;
+    force->append = (struct wal_append){.force = true, .done = on_erased};
+    daemon->forces_busy++;
+    daemon->forces_begun++;
+    if (wal_log_submit(daemon->log, &force->append) != TPC_OK) {
+        part_halt("the log is too slow: --log-queue-max is reached", NULL);
+    }
+}
+
 static void erase_batch(struct part_daemon *daemon)
 {
     struct coordinator *one = daemon->coordinators;
@@ -168,6 +198,9 @@ static void erase_batch(struct part_daemon *daemon)
     daemon->unproved_after = daemon->forces_begun + 1;
     if (wal_log_submit_erase(daemon->log, gtids, count) != TPC_OK) {
         part_halt("the log is too slow: --log-queue-max is reached", NULL);
+    }
+    if (count == ERASE_BATCH_MAX) {
+        force_erasure(daemon); /* there are more */
     }
 }
 
@@ -191,7 +224,9 @@ static void on_check(struct tpc_timer *timer)
     struct part_daemon *daemon =
         (struct part_daemon *)((char *)timer - offsetof(struct part_daemon, retention));
     drop_from_memory(daemon);
-    if (daemon->unproved == NULL && !daemon->listing) {
+    if (daemon->unproved != NULL && daemon->forces_begun < daemon->unproved_after) {
+        force_erasure(daemon);
+    } else if (daemon->unproved == NULL && !daemon->listing) {
         erase_batch(daemon);
     }
     tpc_timer_arm(&daemon->timers, timer, tpc_clock_mono_ms() + CHECK_MS);
