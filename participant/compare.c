@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-enum { COMPARE_MS = 30000, FIRST_MS = 1000 };
+enum { COMPARE_MS = 30000, FIRST_MS = 1000, SOON_MS = 100 };
 
 static enum tpc_rc fold(struct branch *branch, const struct part_found *found,
                         struct tpc_err *reterr)
@@ -64,13 +64,15 @@ static void on_settled(struct part_job *job)
 
 /* Nobody waits for it. Of a branch that was aborted it is what a lost session prepared late. Of one
  * that was committed it cannot be what was committed, which is not there any more: it is the same
- * work once more. */
-static void undo(struct part_daemon *daemon, const struct part_found *found)
+ * work once more. But where the database has the proof it can tell that from a branch that it has
+ * brought back after a crash of its own, and commit that again. */
+static void settle(struct part_daemon *daemon, const struct part_found *found, bool committed)
 {
+    bool commit = committed && daemon->resource->ops->learn == NULL;
     struct part_job *job = part_alloc(sizeof *job);
     tpc_log(TPC_LOG_WARN, "branch.left_prepared", tpc_kv_id("gtid", &found->gtid),
-            tpc_kv_str("now", "abort"));
-    job->kind = PART_JOB_ABORT;
+            tpc_kv_str("now", commit ? "commit" : "abort"));
+    job->kind = commit ? PART_JOB_COMMIT : PART_JOB_ABORT;
     job->gtid = found->gtid;
     job->coordinator_id = found->coordinator_id;
     job->cause.statement = -1;
@@ -88,9 +90,10 @@ static void compare_one(struct part_daemon *daemon, const struct part_found *fou
         if (part_adopt(daemon, found, &err) != TPC_OK) {
             part_halt("a branch that the server holds cannot be taken up", &err);
         }
-    } else if (branch->fsm.state == PART_ABORTED || branch->fsm.state == PART_HEUR_ABORT ||
-               branch->fsm.state == PART_COMMITTED || branch->fsm.state == PART_HEUR_COMMIT) {
-        undo(daemon, found);
+    } else if (branch->fsm.state == PART_ABORTED || branch->fsm.state == PART_HEUR_ABORT) {
+        settle(daemon, found, false);
+    } else if (branch->fsm.state == PART_COMMITTED || branch->fsm.state == PART_HEUR_COMMIT) {
+        settle(daemon, found, true);
     }
 }
 
@@ -130,5 +133,14 @@ void part_compare_start(struct part_daemon *daemon)
     if (daemon->resource->ops->find != NULL) {
         daemon->compare.fire = on_timer;
         tpc_timer_arm(&daemon->timers, &daemon->compare, tpc_clock_mono_ms() + FIRST_MS);
+    }
+}
+
+void part_compare_soon(void *arg)
+{
+    struct part_daemon *daemon = arg;
+    uint64_t soon_ms = tpc_clock_mono_ms() + SOON_MS;
+    if (daemon->compare.slot != 0 && daemon->compare.due_ms > soon_ms) {
+        tpc_timer_arm(&daemon->timers, &daemon->compare, soon_ms);
     }
 }

@@ -290,6 +290,8 @@ void part_retain_unknown(struct part_daemon *daemon, const struct tpc_id *coordi
 TPC_NODISCARD enum tpc_rc part_adopt(struct part_daemon *daemon, const struct part_found *found,
                                      struct tpc_err *reterr);
 void part_compare_start(struct part_daemon *daemon);
+/* Sooner than it would be: the server may have brought something back. @arg: the daemon. */
+void part_compare_soon(void *arg);
 
 /* ---- recovery.c ---- */
 /* Read the log and compare it with the database, on another thread; then @done on the loop. */

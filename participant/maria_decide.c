@@ -1,8 +1,8 @@
 /* XA COMMIT and XA ROLLBACK, and the questions whether a commit happened.
  *
  * A branch whose session is still there is ended on that session, and on no other: to others the
- * server says XAER_NOTA. The rest is for the sessions that are kept for decisions. What they cannot
- * end because the server does not know it is not taken for done: the marker tells. */
+ * server says XAER_NOTA. The rest is for the sessions that are kept for decisions. They look at the
+ * marker first, and XAER_NOTA is not taken for "done before". */
 #include "participant/maria_internal.h"
 
 #include "base/clock.h"
@@ -22,6 +22,7 @@ void maria_decide_free(struct maria_session *session)
     session->busy = false;
     session->job = NULL;
     session->doubt = NULL;
+    maria_report_free(session);
 }
 
 static void end(struct part_maria *maria, struct part_job *job, enum part_job_outcome outcome,
@@ -102,20 +103,6 @@ static void decide_own(struct maria_session *session, struct part_job *job)
 
 static const char still_there[] = "another session of the server still has the branch";
 
-static void conclude_commit(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
-                            const char *words)
-{
-    if (mark == MARIA_MARK_THERE) {
-        decided(maria, job);
-    } else if (mark == MARIA_MARK_ABSENT) {
-        end(maria, job, PART_JOB_CONFLICT,
-            "the prepared transaction was rolled back at the server by somebody else, or the "
-            "database was restored from a backup");
-    } else {
-        end(maria, job, PART_JOB_RETRY, mark == MARIA_MARK_LOCKED ? still_there : words);
-    }
-}
-
 static void conclude_abort(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
                            const char *words)
 {
@@ -146,41 +133,103 @@ static void on_probed(struct maria_session *session)
     struct part_job *job = session->job;
     enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
     maria_decide_free(session);
-    if (job->kind == PART_JOB_COMMIT) {
-        conclude_commit(maria, job, mark, session->error.words);
-    } else if (job->kind == PART_JOB_ABORT) {
+    if (job->kind == PART_JOB_ABORT) {
         conclude_abort(maria, job, mark, session->error.words);
     } else {
         conclude_proof(maria, job, mark, session->error.words);
     }
 }
 
-static void probe(struct maria_session *session)
+static void probe(struct maria_session *session, void (*done)(struct maria_session *))
 {
     tpc_buf_clear(&session->text);
     maria_marker_probe(session->maria, &session->job->gtid, &session->text);
-    maria_send(session, NULL, on_probed);
+    maria_send(session, NULL, done);
 }
 
-/* ---- On a session for decisions ---- */
+/* ---- On a session for decisions: roll back ---- */
 
-static void on_decided(struct maria_session *session)
+static bool is_not_there(const struct maria_session *session)
+{
+    return session->error.code == ER_XAER_NOTA || session->error.code == ER_XA_RBROLLBACK;
+}
+
+static void on_rolled_back(struct maria_session *session)
+{
+    struct part_job *job = session->job;
+    if (is_not_there(session)) {
+        probe(session, on_probed);
+        return;
+    }
+    maria_decide_free(session);
+    if (session->error.code != 0) {
+        end(session->maria, job, PART_JOB_RETRY, session->error.words);
+    } else {
+        decided(session->maria, job);
+    }
+}
+
+/* ---- On a session for decisions: commit ---- */
+
+static void on_committed(struct maria_session *session)
 {
     struct part_maria *maria = session->maria;
     struct part_job *job = session->job;
-    if (session->error.code == ER_XAER_NOTA || session->error.code == ER_XA_RBROLLBACK) {
-        probe(session);
-    } else if (session->error.code != 0) {
-        maria_decide_free(session);
-        end(maria, job, PART_JOB_RETRY, session->error.words);
-    } else if (hits_after(maria, job)) {
+    if (session->error.code == 0 && hits_after(maria, job)) {
         maria_session_lose(session, broken);
-    } else {
-        maria_decide_free(session);
-        maria->stats.commit_groups += job->kind == PART_JOB_COMMIT;
+        return;
+    }
+    maria_decide_free(session);
+    if (session->error.code == 0) {
+        maria->stats.commit_groups++;
         decided(maria, job);
+    } else {
+        /* Done by somebody else, or not done: the marker tells when it is tried again. */
+        end(maria, job, PART_JOB_RETRY, is_not_there(session) ? still_there : session->error.words);
     }
 }
+
+static void on_leftover_undone(struct maria_session *session)
+{
+    struct part_job *job = session->job;
+    maria_decide_free(session);
+    decided(session->maria, job);
+}
+
+/* Only what has its marker with it, which is locked then, is committed. */
+static void on_looked_up(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->job;
+    char xid[MARIA_XID_TEXT];
+    switch (maria_marker_read(session->found_rows, &session->error)) {
+    case MARIA_MARK_LOCKED:
+        write_decision(maria, job, &session->text);
+        maria_send(session, NULL, on_committed);
+        break;
+    case MARIA_MARK_THERE:
+        /* It was committed. What the server may still hold under this name is the same work once
+         * more. */
+        tpc_buf_clear(&session->text);
+        tpc_buf_addf(
+            &session->text, "XA ROLLBACK %s",
+            maria_xid_write(xid, &maria->options.participant_id, &job->coordinator_id, &job->gtid));
+        maria_send(session, NULL, on_leftover_undone);
+        break;
+    case MARIA_MARK_ABSENT:
+        maria_decide_free(session);
+        end(maria, job, PART_JOB_CONFLICT,
+            "the prepared transaction was rolled back at the server by somebody else, or the "
+            "database was restored from a backup");
+        break;
+    case MARIA_MARK_UNKNOWN:
+        maria_decide_free(session);
+        end(maria, job, PART_JOB_RETRY, session->error.words);
+        break;
+    }
+}
+
+/* ---- On a session for decisions: lists ---- */
 
 static void on_list(struct maria_session *session, MYSQL_RES *result)
 {
@@ -216,15 +265,19 @@ static void carry_out(struct maria_session *session, struct part_job *job)
             maria_session_lose(session, broken);
             return;
         }
-        write_decision(maria, job, &session->text);
-        maria_send(session, NULL, on_decided);
+        if (job->kind == PART_JOB_COMMIT) {
+            probe(session, on_looked_up);
+        } else {
+            write_decision(maria, job, &session->text);
+            maria_send(session, NULL, on_rolled_back);
+        }
         break;
     case PART_JOB_PROVE:
         if (tpc_fp_hit(maria->options.failpoints.ask)) {
             maria_session_lose(session, broken);
             return;
         }
-        probe(session);
+        probe(session, on_probed);
         break;
     case PART_JOB_LIST:
         if (tpc_fp_hit(maria->options.failpoints.list)) {

@@ -109,6 +109,7 @@ void maria_marker_probe(const struct part_maria *maria, const struct tpc_id *gti
 enum maria_mark maria_marker_read(uint64_t rows, const struct maria_error *error);
 void maria_marker_delete(const struct part_maria *maria, const struct tpc_id *gtids, size_t count,
                          struct tpc_buf *out);
+void maria_marker_list(const struct part_maria *maria, struct tpc_buf *out);
 extern const char maria_marker_create_sql[], maria_marker_engine_sql[], maria_marker_begin_sql[],
     maria_marker_identity_sql[], maria_marker_try_sql[];
 
@@ -201,6 +202,7 @@ struct maria_session {
     /* Decisions */
     struct part_job *job;
     struct maria_doubt *doubt;
+    struct maria_report *report;
     uint64_t begun_ms;      /* CONNECTING, SETTING_UP */
     uint64_t not_before_ms; /* CLOSED: the next try */
     unsigned failures;
@@ -309,12 +311,17 @@ enum tpc_rc maria_list_read(const struct part_maria *maria, MYSQL_RES *result,
 
 /* PART_JOB_EXAMINE: what is prepared at the server, whose it is, and whom it blocks. */
 void maria_doctor(struct maria_session *session);
+void maria_report_free(struct maria_session *session);
 
 /* ---- maria_recover.c: before start ---- */
 
 enum tpc_rc maria_preflight(struct part_maria *maria, struct tpc_err *reterr);
 enum tpc_rc maria_prove_now(struct part_maria *maria, const struct tpc_id *gtid, bool *ret_proven,
                             struct tpc_err *reterr);
+enum tpc_rc maria_applied_now(struct part_maria *maria,
+                              void (*each)(void *arg, const struct tpc_id *gtid,
+                                           const struct tpc_id *coordinator_id),
+                              void *arg, struct tpc_err *reterr);
 enum tpc_rc maria_find_now(struct part_maria *maria, struct part_found **ret_found,
                            size_t *ret_count, struct tpc_err *reterr);
 

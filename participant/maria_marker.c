@@ -71,3 +71,10 @@ void maria_marker_delete(const struct part_maria *maria, const struct tpc_id *gt
     }
     tpc_buf_adds(out, ")");
 }
+
+void maria_marker_list(const struct part_maria *maria, struct tpc_buf *out)
+{
+    char participant[MARIA_HEX_TEXT];
+    tpc_buf_addf(out, "SELECT gtid, coordinator FROM " TABLE " WHERE participant = x'%s'",
+                 maria_hex(participant, &maria->options.participant_id));
+}

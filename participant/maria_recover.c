@@ -204,3 +204,32 @@ enum tpc_rc maria_find_now(struct part_maria *maria, struct part_found **ret_fou
     mysql_free_result(result);
     return rc;
 }
+
+enum tpc_rc maria_applied_now(struct part_maria *maria,
+                              void (*each)(void *arg, const struct tpc_id *gtid,
+                                           const struct tpc_id *coordinator_id),
+                              void *arg, struct tpc_err *reterr)
+{
+    struct tpc_buf text = {0};
+    MYSQL_RES *result = NULL;
+    MYSQL_ROW row;
+    maria_marker_list(maria, &text);
+    if (text.failed) {
+        tpc_no_memory();
+    }
+    if (mysql_query(maria->control, text.data) == 0) {
+        result = mysql_use_result(maria->control); /* they may be many */
+    }
+    tpc_buf_done(&text);
+    while (result != NULL && (row = mysql_fetch_row(result)) != NULL) {
+        struct tpc_id gtid, coordinator_id;
+        memcpy(gtid.bytes, row[0], sizeof gtid.bytes);
+        memcpy(coordinator_id.bytes, row[1], sizeof coordinator_id.bytes);
+        each(arg, &gtid, &coordinator_id);
+    }
+    enum tpc_rc rc = mysql_errno(maria->control) == 0
+                         ? TPC_OK
+                         : fail(maria, "what was committed cannot be listed", reterr);
+    mysql_free_result(result);
+    return rc;
+}

@@ -331,6 +331,14 @@ static enum tpc_rc find(struct part_resource *resource, struct part_found **ret_
     return maria_find_now(of(resource), ret_found, ret_count, reterr);
 }
 
+static enum tpc_rc applied(struct part_resource *resource,
+                           void (*each)(void *arg, const struct tpc_id *gtid,
+                                        const struct tpc_id *coordinator_id),
+                           void *arg, struct tpc_err *reterr)
+{
+    return maria_applied_now(of(resource), each, arg, reterr);
+}
+
 static enum tpc_rc start(struct part_resource *resource, struct tpc_err *reterr)
 {
     struct part_maria *maria = of(resource);
@@ -417,6 +425,7 @@ static const struct part_resource_ops maria_ops = {
     .prove = prove,
     .start = start,
     .find = find,
+    .applied = applied,
     .poll = poll,
     .stats = get_stats,
     .forget = forget,

@@ -402,6 +402,10 @@ static void on_set_up(struct maria_session *session)
     session->state = MARIA_READY;
     session->failures = 0;
     session->maria->trouble[0] = '\0';
+    if (session->decides && session->maria->options.relist != NULL) {
+        /* It may have been restarted, and then holds what it has brought back. */
+        session->maria->options.relist(session->maria->options.relist_arg);
+    }
 }
 
 static void on_connected(struct maria_session *session)

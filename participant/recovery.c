@@ -160,6 +160,24 @@ static enum tpc_rc adopt_all(struct part_daemon *daemon, struct tpc_err *reterr)
     return rc;
 }
 
+static void retain_applied(void *arg, const struct tpc_id *gtid,
+                           const struct tpc_id *coordinator_id)
+{
+    struct part_daemon *daemon = arg;
+    if (part_table_find(daemon, gtid) == NULL) {
+        part_retain_unknown(daemon, coordinator_id, gtid);
+    }
+}
+
+/* Proofs of branches that the log has lost are to be dropped in time like all others. */
+static enum tpc_rc retain_all(struct part_daemon *daemon, struct tpc_err *reterr)
+{
+    struct part_resource *resource = daemon->resource;
+    return resource->ops->applied != NULL
+               ? resource->ops->applied(resource, retain_applied, daemon, reterr)
+               : TPC_OK;
+}
+
 static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
 {
     struct branch *branch;
@@ -170,6 +188,7 @@ static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
         }
     }
     rc = rc == TPC_OK ? adopt_all(daemon, reterr) : rc;
+    rc = rc == TPC_OK ? retain_all(daemon, reterr) : rc;
     return rc == TPC_OK ? daemon->resource->ops->start(daemon->resource, reterr) : rc;
 }
 

@@ -118,6 +118,12 @@ struct part_resource_ops {
      * PART_JOB_LIST tells. The caller frees. */
     enum tpc_rc (*find)(struct part_resource *resource, struct part_found **ret_found,
                         size_t *ret_count, struct tpc_err *reterr);
+    /* NULL where the log knows of every proof that the database holds; else before start, blocking:
+     * all of them. The log may not know of a branch whose lazy records were lost. */
+    enum tpc_rc (*applied)(struct part_resource *resource,
+                           void (*each)(void *arg, const struct tpc_id *gtid,
+                                        const struct tpc_id *coordinator_id),
+                           void *arg, struct tpc_err *reterr);
     /* What `record` of a job asked for is durable. */
     void (*proceed)(struct part_resource *resource, struct part_job *job);
     void (*poll)(struct part_resource *resource); /* deliver done jobs; loop thread */
@@ -143,6 +149,8 @@ struct part_resource_options {
     void (*wake)(void *arg); /* from any thread: poll has work */
     void *wake_arg;
     /* Servers: */
+    void (*relist)(void *arg); /* what the server holds is to be listed anew; may be NULL */
+    void *relist_arg;
     struct api_loop *loop;     /* watches their sockets, from start on */
     struct tpc_timers *timers; /* of the loop thread */
     const char *name;          /* the agent's, for the server's lists of its sessions */

@@ -149,7 +149,8 @@ static size_t take_expired(struct part_daemon *daemon, struct tpc_id *gtids)
     return count;
 }
 
-/* Where the database holds every proof, hardly anything is forced: then the erasure is by itself. */
+/* Where the database holds every proof, hardly anything is forced: then the erasure is by itself.
+ */
 struct erasure_force {
     struct wal_append append; /* first */
     struct part_daemon *daemon;

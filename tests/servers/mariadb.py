@@ -18,6 +18,27 @@ def programs():
     return shutil.which("mariadbd", path=os.environ["PATH"] + ":/usr/sbin:/usr/local/sbin")
 
 
+class Session:
+    """A program that is connected until it is closed."""
+
+    def __init__(self, words):
+        self.process = subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        encoding="utf-8")
+
+    def say(self, text):
+        """Until it is done."""
+        self.process.stdin.write(text + "; SELECT 'done';\n")
+        self.process.stdin.flush()
+        if self.process.stdout.readline() != "done\n":
+            raise AssertionError("it failed: " + text)
+
+    def close(self):
+        if self.process.poll() is None:
+            self.process.stdin.close()
+            self.process.wait(60)
+            self.process.stdout.close()
+
+
 class Server:
     """Root without a password on the socket; agents come as the user assent, with one."""
 
@@ -107,6 +128,11 @@ class Server:
             raise AssertionError(done.stderr)
         return (done.stdout.replace("\t", "|").splitlines() if done.returncode == 0 else None)
 
+    def session(self, database):
+        """One that stays."""
+        return Session(["mariadb", "--no-defaults", "--batch", "--skip-column-names", "-n", "-S",
+                        self.socket, "-u", "root", database])
+
     def make_bank(self, database, accounts=10, balance=100):
         self.sql("CREATE DATABASE `%s`;"
                  "GRANT SELECT, INSERT, UPDATE, DELETE, CREATE ON `%s`.* TO assent@'%%'"
@@ -138,6 +164,8 @@ class Server:
 
     def drop(self, database):
         """With all that holds it: a prepared transaction keeps its tables."""
-        for name in self.prepared(database):
-            self.sql("XA ROLLBACK " + name, fail=False)
-        self.sql("DROP DATABASE `%s`" % database, fail=False)
+        end = time.monotonic() + START_SECONDS
+        while self.prepared(database) and time.monotonic() < end:
+            for name in self.prepared(database):  # once its session is gone
+                self.sql("XA ROLLBACK " + name, fail=False)
+        self.sql("SET lock_wait_timeout = 5; DROP DATABASE `%s`" % database, fail=False)

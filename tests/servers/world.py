@@ -92,12 +92,12 @@ class World:
                            "--name", name, "--data", name, "--listen", self.address(name),
                            "--ask-first", "100ms", *self.flags, *flags], failpoints)
 
-    def start_coordinator(self, failpoints=None):
+    def start_coordinator(self, failpoints=None, flags=()):
         words = [os.path.join(self.programs, "assentd"), "--data", "coordinator", "--listen",
                  self.address("coordinator")]
         for name in self.banks:
             words += ["--participant", "%s=%s" % (name, self.urls[name])]
-        self.launch("coordinator", words, failpoints)
+        self.launch("coordinator", [*words, *flags], failpoints)
 
     def revive(self):
         """Start what was killed; what ended by itself in another way is a failure."""
