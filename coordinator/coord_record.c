@@ -235,7 +235,9 @@ static const char *wrong_with(enum wal_kind kind, const struct coord_record *rec
 enum tpc_rc coord_record_read(const struct wal_record *log_record, struct coord_record *ret_record,
                               struct tpc_err *reterr)
 {
-    struct coord_record record = {.gtid = log_record->gtid, .id = log_record->gtid};
+    struct coord_record record; /* as far as it is used: a restart reads millions */
+    memset(&record, 0, offsetof(struct coord_record, branches));
+    record.gtid = record.id = log_record->gtid;
     enum wal_kind kind = log_record->kind;
     if (kind != WAL_COORD_COMMIT && kind != WAL_COORD_PENDING && kind != WAL_COORD_END) {
         return bad(log_record, reterr, "this is not about a transaction");
@@ -258,7 +260,9 @@ enum tpc_rc coord_record_read(const struct wal_record *log_record, struct coord_
     if (wrong != NULL) {
         return bad(log_record, reterr, wrong);
     }
-    *ret_record = record;
+    memcpy(ret_record, &record,
+           offsetof(struct coord_record, branches) +
+               record.branch_count * sizeof record.branches[0]);
     return TPC_OK;
 }
 

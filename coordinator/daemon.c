@@ -267,6 +267,7 @@ enum tpc_rc coord_daemon_start(struct coord_daemon *daemon, const struct coord_s
 
 static void free_transactions(struct coord_daemon *daemon)
 {
+    coord_past_free(daemon);
     while (daemon->xacts != NULL) {
         struct coord_xact *xact = daemon->xacts;
         for (unsigned i = 0; i < xact->branch_count; i++) {

@@ -40,6 +40,7 @@ struct coord_settings {
 };
 
 struct coord_daemon;
+struct coord_past;
 struct coord_xact;
 struct coord_member;
 
@@ -226,6 +227,7 @@ struct coord_daemon {
     struct coord_lane *dirty_lanes[COORD_LANE_COUNT];
     struct coord_xact *by_id, *by_gtid; /* hashes */
     struct coord_xact *xacts;           /* list by id, oldest first */
+    struct coord_past *past;            /* NULL: none */
     struct coord_xact *kept[COORD_KEPT_COUNT];
     size_t kept_count[COORD_KEPT_COUNT];
     size_t waiters;
@@ -258,6 +260,31 @@ _Noreturn void coord_halt(const char *why, const struct tpc_err *err);
 
 /* recovery.c: read the log into memory; nothing is sent yet. */
 TPC_NODISCARD enum tpc_rc coord_recovery_run(struct coord_daemon *daemon, struct tpc_err *reterr);
+
+/* An ended transaction as its record says, in no table and no list; NULL: no memory. */
+struct coord_xact *coord_recovery_rebuild(struct coord_daemon *daemon,
+                                          const struct coord_record *record);
+uint64_t coord_recovery_took_us(const struct coord_record *record);
+
+/* past.c: what had ended when this coordinator started, and nobody has asked for since. */
+
+/* While the log is read: one whose end record is @record. @first_kind: of the first that the log
+ * had of it. */
+void coord_past_add(struct coord_daemon *daemon, const struct tpc_id *gtid,
+                    enum wal_kind first_kind, const void *record, size_t size);
+/* The log has been read. TPC_ECORRUPT: a record that cannot follow the end. */
+TPC_NODISCARD enum tpc_rc coord_past_seal(struct coord_daemon *daemon, struct tpc_err *reterr);
+/* Make one an ended transaction like others; NULL: there is none. */
+struct coord_xact *coord_past_wake(struct coord_daemon *daemon, const struct tpc_id *gtid);
+/* The same of one that is there, for a look: it goes with coord_xact_free. */
+struct coord_xact *coord_past_look(struct coord_daemon *daemon, const struct tpc_id *gtid);
+/* The gtid of the newest below @gtid (NULL: of all); NULL: there is none. */
+const struct tpc_id *coord_past_below(const struct coord_daemon *daemon, const struct tpc_id *gtid);
+size_t coord_past_count(const struct coord_daemon *daemon);
+bool coord_past_is_older(const struct coord_daemon *daemon, uint64_t ms);
+/* Forget the oldest; false: there is none. */
+bool coord_past_drop(struct coord_daemon *daemon, struct tpc_id *ret_gtid);
+void coord_past_free(struct coord_daemon *daemon);
 
 /* registry.c */
 struct coord_member *coord_member_find(struct coord_daemon *daemon, const char *name, size_t size);
@@ -350,9 +377,14 @@ TPC_NODISCARD enum tpc_rc coord_xact_add(struct coord_xact *xact); /* id and gti
 /* Add a branch to an interactive one that is open; TPC_ENOMEM: nothing changed. */
 TPC_NODISCARD enum tpc_rc coord_xact_join(struct coord_xact *xact, struct coord_member *member);
 void coord_xact_regtid(struct coord_xact *xact, const struct tpc_id *gtid);
+/* By the id its client knows, or the gtid of its last attempt. One that had ended before the start
+ * is made whole; NULL: there is none. */
 struct coord_xact *coord_xact_find(struct coord_daemon *daemon, const struct tpc_id *id);
 struct coord_xact *coord_xact_by_gtid(struct coord_daemon *daemon, const struct tpc_id *gtid);
+/* The same, but for those that had ended before the start. */
+struct coord_xact *coord_xact_in_memory(struct coord_daemon *daemon, const struct tpc_id *gtid);
 void coord_xact_remove(struct coord_xact *xact); /* and free */
+void coord_xact_free(struct coord_xact *xact);   /* one that is in no table */
 void coord_xact_mark_ended(struct coord_xact *xact);
 /* Its hazards have changed: kept for the retention time from now on, or until they are forgotten.
  */

@@ -97,31 +97,85 @@ static bool matches(const struct coord_xact *xact, const struct filter *filter)
             (xact->key != NULL && strcmp(filter->key, xact->key->text) == 0));
 }
 
+/* Where the list goes on: the newest one not yet listed of those in memory, and of the past. */
+struct place {
+    struct coord_xact *xact;
+    const struct tpc_id *past;
+};
+
+static bool is_end(const struct place *place)
+{
+    return place->xact == NULL && place->past == NULL;
+}
+
+static bool is_in_past(const struct place *place)
+{
+    return place->past != NULL &&
+           (place->xact == NULL || tpc_id_compare(place->past, &place->xact->id) > 0);
+}
+
+static const struct tpc_id *place_id(const struct place *place)
+{
+    return is_in_past(place) ? place->past : &place->xact->id;
+}
+
+static size_t write_if_matching(struct tpc_buf *out, struct coord_daemon *daemon,
+                                const struct place *place, const struct filter *filter)
+{
+    bool in_past = is_in_past(place);
+    struct coord_xact *xact = in_past ? coord_past_look(daemon, place->past) : place->xact;
+    bool match = matches(xact, filter);
+    if (match) {
+        coord_view_write(out, xact, false);
+    }
+    if (in_past) {
+        coord_xact_free(xact);
+    }
+    return match;
+}
+
+static void advance(struct coord_daemon *daemon, struct place *place, const struct filter *filter)
+{
+    if (is_in_past(place)) {
+        place->past = coord_past_below(daemon, place->past);
+    } else {
+        bool last = place->xact == daemon->xacts || filter->key != NULL;
+        place->xact = last ? NULL : place->xact->prev;
+    }
+}
+
+static struct coord_xact *newest_below(struct coord_daemon *daemon, const struct tpc_id *cursor)
+{
+    struct coord_xact *xact = daemon->xacts != NULL ? daemon->xacts->prev : NULL;
+    if (xact == NULL || tpc_id_compare(cursor, &daemon->xacts->id) <= 0) {
+        return NULL;
+    }
+    struct coord_xact *at = coord_xact_find(daemon, cursor);
+    if (at != NULL) {
+        return at == daemon->xacts ? NULL : at->prev;
+    }
+    while (xact != NULL && tpc_id_compare(&xact->id, cursor) >= 0) {
+        xact = xact == daemon->xacts ? NULL : xact->prev;
+    }
+    return xact;
+}
+
 /* The newest below the cursor; with a key, the only one it can be. */
-static struct coord_xact *first(struct coord_daemon *daemon, const struct filter *filter)
+static struct place first(struct coord_daemon *daemon, const struct filter *filter)
 {
     struct coord_key *key = NULL;
     if (filter->key != NULL) {
         HASH_FIND_STR(daemon->keys, filter->key, key);
         bool after = key != NULL && filter->has_cursor &&
                      tpc_id_compare(&key->xact->id, &filter->cursor) >= 0;
-        return key != NULL && !after ? key->xact : NULL;
+        return (struct place){.xact = key != NULL && !after ? key->xact : NULL};
     }
-    struct coord_xact *xact = daemon->xacts != NULL ? daemon->xacts->prev : NULL;
     if (!filter->has_cursor) {
-        return xact;
+        return (struct place){.xact = daemon->xacts != NULL ? daemon->xacts->prev : NULL,
+                              .past = coord_past_below(daemon, NULL)};
     }
-    if (xact == NULL || tpc_id_compare(&filter->cursor, &daemon->xacts->id) <= 0) {
-        return NULL;
-    }
-    struct coord_xact *at = coord_xact_find(daemon, &filter->cursor);
-    if (at != NULL) {
-        return at->prev;
-    }
-    while (xact != NULL && tpc_id_compare(&xact->id, &filter->cursor) >= 0) {
-        xact = xact == daemon->xacts ? NULL : xact->prev;
-    }
-    return xact;
+    return (struct place){.xact = newest_below(daemon, &filter->cursor),
+                          .past = coord_past_below(daemon, &filter->cursor)};
 }
 
 void coord_list(void *arg, struct api_request *request, const char *const args[])
@@ -130,7 +184,7 @@ void coord_list(void *arg, struct api_request *request, const char *const args[]
     struct filter filter;
     struct tpc_buf out = {0};
     size_t found = 0, examined = 0;
-    const struct coord_xact *last = NULL;
+    const struct tpc_id *last = NULL;
     (void)args;
     if (!parse_filter(request, &filter)) {
         return;
@@ -138,20 +192,17 @@ void coord_list(void *arg, struct api_request *request, const char *const args[]
     api_jw_open(&out, '{');
     api_jw_key(&out, "items");
     api_jw_open(&out, '[');
-    struct coord_xact *xact = first(daemon, &filter);
-    while (xact != NULL && found < filter.limit && examined < EXAMINED_MAX) {
+    struct place place = first(daemon, &filter);
+    while (!is_end(&place) && found < filter.limit && examined < EXAMINED_MAX) {
         examined++;
-        last = xact;
-        if (matches(xact, &filter)) {
-            coord_view_write(&out, xact, false);
-            found++;
-        }
-        xact = xact == daemon->xacts || filter.key != NULL ? NULL : xact->prev;
+        found += write_if_matching(&out, daemon, &place, &filter);
+        last = place_id(&place);
+        advance(daemon, &place, &filter);
     }
     api_jw_close(&out, ']');
     api_jw_key(&out, "next_cursor");
-    if (xact != NULL && last != NULL) {
-        api_jw_id(&out, &last->id);
+    if (!is_end(&place) && last != NULL) {
+        api_jw_id(&out, last);
     } else {
         api_jw_null(&out);
     }

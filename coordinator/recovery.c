@@ -13,6 +13,7 @@
 struct fold {
     struct coord_daemon *daemon;
     uint64_t records;
+    struct tpc_id highest; /* gtid so far */
 };
 
 static enum tpc_rc fold_member(struct fold *fold, const struct wal_record *log_record,
@@ -37,7 +38,8 @@ static enum tpc_rc fold_member(struct fold *fold, const struct wal_record *log_r
     return rc;
 }
 
-static struct coord_xact *rebuild(struct coord_daemon *daemon, const struct coord_record *record)
+struct coord_xact *coord_recovery_rebuild(struct coord_daemon *daemon,
+                                          const struct coord_record *record)
 {
     struct coord_xact *xact = coord_xact_new(daemon, record->branch_count);
     if (xact == NULL) {
@@ -80,8 +82,20 @@ static enum tpc_rc add_rebuilt(struct coord_xact *xact, const struct coord_recor
     return TPC_OK;
 }
 
+uint64_t coord_recovery_took_us(const struct coord_record *record)
+{
+    return record->ended_us > record->began_us ? record->ended_us - record->began_us : 0;
+}
+
+/* Is its end record all that has to be kept of it? */
+static bool may_be_past(const struct coord_xact *xact, const struct coord_record *record)
+{
+    return xact->key == NULL && xact->fsm->hazards == 0 && record->branch_count > 0 &&
+           tpc_id_equal(&record->id, &record->gtid);
+}
+
 static enum tpc_rc fold_transaction(struct fold *fold, const struct wal_record *log_record,
-                                    struct tpc_err *reterr)
+                                    const void *data, size_t size, struct tpc_err *reterr)
 {
     struct coord_record record;
     enum tpc_rc rc = coord_record_read(log_record, &record, reterr);
@@ -89,23 +103,36 @@ static enum tpc_rc fold_transaction(struct fold *fold, const struct wal_record *
         return rc;
     }
     tpc_id_gen_after(&fold->daemon->ids, &record.gtid);
-    struct coord_xact *xact = coord_xact_by_gtid(fold->daemon, &record.gtid);
+    struct coord_xact *xact = NULL;
+    if (tpc_id_compare(&record.gtid, &fold->highest) > 0) { /* so it is the first of its gtid */
+        fold->highest = record.gtid;
+    } else {
+        xact = coord_xact_in_memory(fold->daemon, &record.gtid);
+    }
     if (xact == NULL) {
-        xact = rebuild(fold->daemon, &record);
+        xact = coord_recovery_rebuild(fold->daemon, &record);
         if (xact == NULL) {
             return tpc_fail(reterr, TPC_ENOMEM, "out of memory");
         }
         rc = add_rebuilt(xact, &record, reterr);
     }
+    bool begun = rc == TPC_OK && xact->fsm->state != COORD_NONE;
+    enum wal_kind first_kind = !begun                                 ? WAL_COORD_END
+                               : xact->fsm->state == COORD_COMMITTING ? WAL_COORD_COMMIT
+                                                                      : WAL_COORD_PENDING;
     if (rc == TPC_OK) {
         rc = coord_recover_fold(xact->fsm, log_record->kind, &record, reterr);
     }
     if (rc == TPC_OK && log_record->kind == WAL_COORD_END && !xact->ended) {
-        xact->took_us = record.ended_us > record.began_us ? record.ended_us - record.began_us : 0;
+        xact->took_us = coord_recovery_took_us(&record);
         if (!record.commit) {
             coord_key_drop(xact);
         }
         coord_xact_mark_ended(xact);
+        if (may_be_past(xact, &record)) {
+            coord_past_add(fold->daemon, &record.gtid, first_kind, data, size);
+            coord_xact_remove(xact);
+        }
     } else if (rc == TPC_OK && xact->ended) {
         coord_xact_keep_again(xact); /* one more hazard, or all forgotten */
     }
@@ -124,7 +151,8 @@ static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
     }
     if (rc == TPC_OK) {
         bool member = record.kind == WAL_COORD_MEMBER || record.kind == WAL_COORD_NO_MEMBER;
-        rc = member ? fold_member(fold, &record, reterr) : fold_transaction(fold, &record, reterr);
+        rc = member ? fold_member(fold, &record, reterr)
+                    : fold_transaction(fold, &record, data, size, reterr);
     }
     if (rc != TPC_OK) {
         tpc_log(TPC_LOG_ERROR, "recovery.record", tpc_kv_uint("lsn", lsn),
@@ -138,6 +166,9 @@ enum tpc_rc coord_recovery_run(struct coord_daemon *daemon, struct tpc_err *rete
     struct fold fold = {.daemon = daemon};
     uint64_t began_ms = tpc_clock_mono_ms();
     enum tpc_rc rc = daemon->store->ops->scan(daemon->store, visit, &fold, reterr);
+    if (rc == TPC_OK) {
+        rc = coord_past_seal(daemon, reterr);
+    }
     if (rc == TPC_OK) {
         tpc_log(TPC_LOG_INFO, "recovery.done", tpc_kv_uint("records", fold.records),
                 tpc_kv_uint("unfinished", daemon->kept_count[COORD_KEPT_UNFINISHED]),

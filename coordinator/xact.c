@@ -41,11 +41,18 @@ struct coord_xact *coord_xact_new(struct coord_daemon *daemon, unsigned branch_c
     return xact;
 }
 
-/* Ids only grow, so the place is at or near the end. */
+/* Ids only grow, so the place of a new one is at or near the end, and that of one from the past at
+ * or near the front. */
 static void insert_by_id(struct coord_daemon *daemon, struct coord_xact *xact)
 {
     struct coord_xact *after = daemon->xacts != NULL ? daemon->xacts->prev : NULL;
+    struct coord_xact *before = daemon->xacts;
     while (after != NULL && tpc_id_compare(&after->id, &xact->id) > 0) {
+        if (tpc_id_compare(&before->id, &xact->id) > 0) {
+            DL_PREPEND_ELEM(daemon->xacts, before, xact);
+            return;
+        }
+        before = before->next;
         after = after == daemon->xacts ? NULL : after->prev;
     }
     if (after == NULL) {
@@ -131,14 +138,20 @@ struct coord_xact *coord_xact_find(struct coord_daemon *daemon, const struct tpc
 {
     struct coord_xact *xact;
     HASH_FIND(hh_id, daemon->by_id, id, sizeof *id, xact);
+    return xact != NULL ? xact : coord_past_wake(daemon, id);
+}
+
+struct coord_xact *coord_xact_in_memory(struct coord_daemon *daemon, const struct tpc_id *gtid)
+{
+    struct coord_xact *xact;
+    HASH_FIND(hh_gtid, daemon->by_gtid, gtid, sizeof *gtid, xact);
     return xact;
 }
 
 struct coord_xact *coord_xact_by_gtid(struct coord_daemon *daemon, const struct tpc_id *gtid)
 {
-    struct coord_xact *xact;
-    HASH_FIND(hh_gtid, daemon->by_gtid, gtid, sizeof *gtid, xact);
-    return xact;
+    struct coord_xact *xact = coord_xact_in_memory(daemon, gtid);
+    return xact != NULL ? xact : coord_past_wake(daemon, gtid);
 }
 
 static size_t results_size(const struct coord_xact *xact)
@@ -195,8 +208,8 @@ void coord_xact_keep_again(struct coord_xact *xact)
 
 size_t coord_ended_count(const struct coord_daemon *daemon)
 {
-    return daemon->kept_count[COORD_KEPT_PLAIN] + daemon->kept_count[COORD_KEPT_KEYED] +
-           daemon->kept_count[COORD_KEPT_HAZARD];
+    return coord_past_count(daemon) + daemon->kept_count[COORD_KEPT_PLAIN] +
+           daemon->kept_count[COORD_KEPT_KEYED] + daemon->kept_count[COORD_KEPT_HAZARD];
 }
 
 void coord_xact_mark_ended(struct coord_xact *xact)
@@ -273,6 +286,11 @@ void coord_xact_remove(struct coord_xact *xact)
     DL_DELETE(daemon->xacts, xact);
     unkeep(xact);
     tpc_timer_cancel(&daemon->timers, &xact->timer);
+    coord_xact_free(xact);
+}
+
+void coord_xact_free(struct coord_xact *xact)
+{
     api_cause_done(&xact->cause);
     free(xact->label);
     free(xact->branches);
@@ -316,11 +334,26 @@ static void drop_old(struct coord_daemon *daemon, enum coord_kept kept, size_t m
     }
 }
 
+/* Those of the past, which are older than all in the lists. */
+static void drop_past(struct coord_daemon *daemon, struct dropped *dropped)
+{
+    const struct coord_settings *settings = daemon->settings;
+    bool old = coord_past_is_older(daemon, settings->retention_ms);
+    while (dropped->seen < RETENTION_STEP_MAX &&
+           (old || coord_past_count(daemon) + daemon->kept_count[COORD_KEPT_PLAIN] >
+                       settings->retained_max) &&
+           coord_past_drop(daemon, &dropped->gtids[dropped->count])) {
+        dropped->seen++;
+        dropped->count++;
+    }
+}
+
 static void on_retention(struct tpc_timer *timer)
 {
     struct coord_daemon *daemon = coord_container(timer, struct coord_daemon, retention);
     struct dropped dropped = {.gtids = calloc(RETENTION_STEP_MAX, sizeof *dropped.gtids)};
     if (dropped.gtids != NULL) {
+        drop_past(daemon, &dropped);
         drop_old(daemon, COORD_KEPT_PLAIN, daemon->settings->retained_max, &dropped);
         drop_old(daemon, COORD_KEPT_KEYED, SIZE_MAX, &dropped);
         erase(daemon, dropped.gtids, dropped.count);
@@ -342,7 +375,7 @@ void coord_retention_start(struct coord_daemon *daemon)
 
 void coord_record_fill(const struct coord_xact *xact, struct coord_record *out)
 {
-    memset(out, 0, sizeof *out);
+    memset(out, 0, offsetof(struct coord_record, branches));
     out->gtid = xact->gtid;
     out->id = xact->id;
     out->commit = coord_outcome(xact->fsm) != COORD_ABORT;

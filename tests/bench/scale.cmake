@@ -8,3 +8,14 @@ endfunction()
 assent_scale_program(log assent_coord_core assent_part_core)
 assent_scale_program(peer assent_api)
 assent_scale_program(load assent_base)
+
+find_package(Python3 REQUIRED COMPONENTS Interpreter)
+function(assent_scale_test name)
+  add_test(NAME bench.scale_${name}
+    COMMAND ${Python3_EXECUTABLE} ${CMAKE_SOURCE_DIR}/tests/bench/test_scale.py
+      $<TARGET_FILE_DIR:assentd> ${CMAKE_BINARY_DIR}/tests ${ARGN})
+  set_tests_properties(bench.scale_${name} PROPERTIES TIMEOUT 300 LABELS bench RUN_SERIAL ON
+    ENVIRONMENT PYTHONDONTWRITEBYTECODE=1)
+endfunction()
+
+assent_scale_test(restart restart_of_a_long_log what_ended_is_known_after_a_restart)

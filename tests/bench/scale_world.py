@@ -42,6 +42,11 @@ class Process:
     def signal(self, number):
         self.process.send_signal(number)
 
+    def stop(self):
+        """SIGTERM, until it has ended by itself."""
+        self.process.terminate()
+        assert self.process.wait() == 0
+
     def kill(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
@@ -100,10 +105,12 @@ class World:
         wait_for(is_ready)
         return said[1]
 
-    def coordinator(self, *flags, name="coordinator", level="warn"):
+    def coordinator(self, *flags, name="coordinator"):
         args = [f"{self.bin_dir}/assentd", "--listen", "127.0.0.1:0", "--data", self.path(name)]
         for participant, url in self.participants.items():
             args += ["--participant", f"{participant}={url}"]
+        if os.path.exists(self.path(name + ".log")):
+            os.remove(self.path(name + ".log"))
         process = self.start(args + list(flags), name)
         process.url = self.ready(process, name)
         return process

@@ -1,0 +1,100 @@
+"""Scale and overload, in short: ratios within one run, and never an absolute time.
+
+  test_scale.py BIN_DIR TESTS_DIR [NAME…]
+"""
+import os
+import resource
+import sqlite3
+import sys
+
+from scale_world import World, get, in_flight, wait_for
+
+
+def read_seconds(path):
+    """CPU time of SQLite alone to check the pages of a log and to read its records."""
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    database = sqlite3.connect(path)
+    assert database.execute("PRAGMA quick_check(1)").fetchone() == ("ok",)
+    database.execute("SELECT count(gtid), sum(length(data)) FROM record").fetchone()
+    database.close()
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    return (after.ru_utime + after.ru_stime) - (before.ru_utime + before.ru_stime)
+
+
+def make_log(world, directory, role, ended, unfinished):
+    process = world.start([f"{world.tests_dir}/scale_log", directory, role, str(ended),
+                           str(unfinished)])
+    assert process.process.wait() == 0
+
+
+def list_all(url, query=""):
+    """The ids of all pages of the list."""
+    ids, cursor = [], ""
+    while cursor is not None:
+        page = get(f"{url}/v1/transactions?limit=1000{query}" +
+                   (f"&cursor={cursor}" if cursor else ""))
+        ids += [item["id"] for item in page["items"]]
+        cursor = page["next_cursor"]
+    return ids
+
+
+def restart_of_a_long_log(world):
+    """What has ended costs little time and memory at the start."""
+    make_log(world, world.path("coordinator"), "coordinator", 200000, 2000)
+    alone = read_seconds(world.path("coordinator/log.db"))
+    coordinator = world.coordinator()
+    took, memory = coordinator.cpu_seconds(), coordinator.memory_bytes()
+    print(f"restart: {took / alone:.1f} x SQLite's own reading, {memory / 200000:.0f} bytes each")
+    assert took < 8 * alone
+    assert memory < 400 * 200000
+    assert in_flight(coordinator) == 2000
+
+
+def what_ended_is_known_after_a_restart(world):
+    """By its id and in the list, as before; the oldest are dropped first."""
+    world.peers(["east", "west"])
+    coordinator = world.coordinator()
+    done = world.result(world.load(coordinator, 1, [["east", "west"], ["east"]], connections=4))
+    wait_for(lambda: in_flight(coordinator) == 0)
+    ids = list_all(coordinator.url)
+    assert len(ids) == done["statuses"]["201"] and ids == sorted(set(ids), reverse=True)
+    some = [ids[i * (len(ids) - 1) // 20] for i in range(21)]
+    before = [get(f"{coordinator.url}/v1/transactions/{id}") for id in some]
+    coordinator.stop()
+
+    coordinator = world.coordinator()
+    logged = list_all(coordinator.url)
+    assert logged == [id for id in ids if id in set(logged)]
+    assert logged == list_all(coordinator.url, "&participant=east")
+    for view in before:
+        if view["id"] not in logged:
+            assert len(view["branches"]) == 1  # one-phase: its end is written lazily
+            continue
+        after = get(f"{coordinator.url}/v1/transactions/{view['id']}")
+        for branch in view["branches"]:
+            branch.pop("results", None)
+        view["took_ms"] = after["took_ms"] = None
+        assert after == view, (after, view)
+    assert list_all(coordinator.url) == logged
+    coordinator.stop()
+
+    coordinator = world.coordinator("--retained-max", "10")
+    wait_for(lambda: list_all(coordinator.url) == logged[:10])
+
+
+TESTS = [restart_of_a_long_log, what_ended_is_known_after_a_restart]
+
+
+def main():
+    os.environ.setdefault("ASSENT_LOG_LEVEL", "info")
+    names = sys.argv[3:]
+    for test in TESTS:
+        if names and test.__name__ not in names:
+            continue
+        with World(sys.argv[1], sys.argv[2]) as world:
+            test(world)
+        print(f"ok {test.__name__}")
+
+
+if __name__ == "__main__":
+    main()
