@@ -384,11 +384,16 @@ static void show_log(const struct cli_stage *stage, const struct cli_daemon *dae
     }
 }
 
-void cli_stage_close(struct cli_stage *stage, bool keep)
+void cli_stage_stop_all(struct cli_stage *stage)
 {
     for (size_t i = 0; i < CLI_STAGE_DAEMONS; i++) {
         cli_stage_stop(stage, &stage->daemons[i]);
     }
+}
+
+void cli_stage_close(struct cli_stage *stage, bool keep)
+{
+    cli_stage_stop_all(stage);
     for (size_t i = 0; i < CLI_STAGE_DAEMONS && stage->failed; i++) {
         show_log(stage, &stage->daemons[i]);
     }

@@ -7,7 +7,7 @@
 
 #include <sys/types.h>
 
-#define CLI_STAGE_DAEMONS 3
+#define CLI_STAGE_DAEMONS 5
 #define CLI_STAGE_WORDS   16
 
 struct cli_daemon {
@@ -24,6 +24,7 @@ struct cli_stage {
 };
 
 bool cli_stage_open(struct cli_stage *stage);
+void cli_stage_stop_all(struct cli_stage *stage);
 /* Stop the daemons; remove the directory unless @keep or the stage has failed. */
 void cli_stage_close(struct cli_stage *stage, bool keep);
 
