@@ -178,6 +178,54 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         wait_until(lambda: self.transfer("again-%d" % next(turns))[0] == 201 and not set(
             before) & set(self.world.query("east", markers)), "the markers are gone")
 
+    # ---- A session of an earlier life, which the server lets go on ----
+
+    COORDINATOR = {"id": "0199c0de-7a11-4c3e-9f00-5a2b1c0d0099", "url": "http://127.0.0.1:1",
+                   "generation": 1, "nonce": "0199c0de-7a11-4c3e-9f00-5a2b1c0d0098"}
+
+    def earlier(self, gtid):
+        """One that has begun the branch of this transaction, and its name."""
+        agent = self.world.agent("east", "GET", "/readyz?verbose")[1]["participant_id"]
+        name = "'assent:%s','%s%s',1095978580" % (
+            gtid, agent.replace("-", ""), self.COORDINATOR["id"].replace("-", ""))
+        other = self.server.session(self.world.database("east"))
+        self.addCleanup(other.close)
+        other.say("XA START %s; %s; UPDATE accounts SET balance = balance - 1 WHERE id = 1"
+                  % (name, self.marker(name)))
+        return other, name
+
+    def prepare_again(self, gtid, **members):
+        message = {"op": "prepare", "gtid": gtid, "began_us": 1763632800123456, "timeout_ms": 20000,
+                   "statements": self.world.move("east", 1, -1)["statements"], **members}
+        return self.world.agent("east", "POST", "/v1/messages", {
+            "coordinator": self.COORDINATOR, "messages": [message]})[1]
+
+    def test_what_an_earlier_life_has_begun_is_not_done_beside_it(self):
+        """While it has the name nobody else can begin under it."""
+        other, name = self.earlier("0199c0de-7a11-7c3e-9f00-5a2b1c0d0001")
+        answer = self.prepare_again("0199c0de-7a11-7c3e-9f00-5a2b1c0d0001")
+        self.assertEqual((answer["vote"], answer["cause"]["code"]), ("no", "conflict"), answer)
+        self.assertIn("XAER_DUPID", answer["cause"]["detail"])
+        other.say("XA END %s; XA PREPARE %s" % (name, name))
+        other.close()
+        self.end_sessions()  # after which the agent looks: it was refused, so it is rolled back
+        self.world.check(self)
+
+    def test_what_an_earlier_life_commits_in_one_phase_is_told_once_it_is_known(self):
+        gtid = "0199c0de-7a11-7c3e-9f00-5a2b1c0d0002"
+        other, name = self.earlier(gtid)
+        answers = []
+        client = threading.Thread(target=lambda: answers.append(
+            self.prepare_again(gtid, one_phase=True)))
+        client.start()
+        wait_until(lambda: any("to=PROVING" in line for line in self.world.daemons["east"].lines),
+                   "its proof is sought")
+        self.assertEqual(answers, [])
+        other.say("XA END %s; XA COMMIT %s ONE PHASE" % (name, name))
+        client.join()
+        self.assertEqual(answers[0]["vote"], "committed", answers)
+        self.world.check(self, total=1999)
+
     # ---- The doctor ----
 
     def test_the_doctor_shows_what_is_prepared_and_whom_it_blocks(self):
