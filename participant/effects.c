@@ -168,6 +168,17 @@ static void keep_results(struct branch *branch, struct part_job *job)
     }
 }
 
+/* The outcome is nobody's decision: the agent found it. */
+static void note_others(struct branch *branch, const char *detail)
+{
+    free(branch->by_hand.operator_name);
+    free(branch->by_hand.reason);
+    branch->by_hand = (struct by_hand){
+        .operator_name = part_strdup("agent"),
+        .reason = part_strdup(detail != NULL ? detail : "the change no longer applies"),
+        .at_us = tpc_clock_wall_us()};
+}
+
 /* Take what the job brought out of it: the next one uses the same storage. */
 static void harvest(struct branch *branch, struct part_job *job)
 {
@@ -182,18 +193,14 @@ static void harvest(struct branch *branch, struct part_job *job)
         job->cause = (struct api_cause){.statement = -1};
         branch->at_us = tpc_clock_wall_us();
     }
-    if (job->outcome == PART_JOB_RETRY || job->outcome == PART_JOB_CONFLICT) {
+    bool by_others = job->outcome == PART_JOB_CONFLICT ||
+                     (job->kind == PART_JOB_ABORT && job->outcome == PART_JOB_PROVEN);
+    if (job->outcome == PART_JOB_RETRY || by_others) {
         part_branch_set_error(branch, job->cause.detail);
     }
-    if (job->outcome == PART_JOB_CONFLICT) {
-        branch->daemon->stats.conflicts_applied++;
-        free(branch->by_hand.operator_name);
-        free(branch->by_hand.reason);
-        branch->by_hand = (struct by_hand){
-            .operator_name = part_strdup("agent"),
-            .reason = part_strdup(job->cause.detail != NULL ? job->cause.detail
-                                                            : "the change no longer applies"),
-            .at_us = tpc_clock_wall_us()};
+    if (by_others) {
+        branch->daemon->stats.conflicts_applied += job->outcome == PART_JOB_CONFLICT;
+        note_others(branch, job->cause.detail);
     }
     api_cause_done(&job->cause);
     tpc_buf_done(&job->results);

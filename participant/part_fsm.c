@@ -11,8 +11,10 @@
  * The work is done first (EXECUTING), then the record from which it can be redone is forced
  * (LOGGING), then yes is said. A participant aborts on its own only up to there. PREPARED is in
  * doubt: it asks the coordinator until it is told, or until an operator decides, which is forced
- * before it is acted on (RESOLVING) and shown until it is forgotten by name (HEUR_…). A database
- * that holds the branch durably by itself skips LOGGING.
+ * before it is acted on (RESOLVING) and shown until it is forgotten by name (HEUR_…). The same way
+ * goes what was done behind our back: a change that no longer applies, or one that was to be undone
+ * and that somebody has committed at the server. A database that holds the branch durably by itself
+ * skips LOGGING.
  *
  * One-phase: the database commits with the work, so there is no vote to keep. What has to be kept
  * is a refusal: a one-phase prepare that is repeated after a restart must not commit what was told
@@ -159,6 +161,7 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_ABORT]           = ON(abort_aborting,    TO(ABORTING)),
     [PART_EV_DB_RETRY]        = ON(retry,             TO(ABORTING)),
     [PART_EV_DB_ABORTED]      = ON(aborted,           TO(ABORTED) | TO(TOMBSTONING)),
+    [PART_EV_DB_PROOF]        = ON(committed_by_hand, TO(RESOLVING)),
     [PART_EV_TIMER]           = ON(timer_again,       TO(ABORTING)),
     [PART_EV_TOLD_ABORT]      = STAY(ABORTING),
     [PART_EV_TOLD_UNDECIDED]  = STAY(ABORTING),
@@ -249,12 +252,14 @@ static const struct cell table[PART_STATE_COUNT][PART_EVENT_COUNT] = {
     [PART_EV_ABORT]           = ON(told_meanwhile,    TO(HEUR_ABORTING)),
     [PART_EV_DB_RETRY]        = ON(retry,             TO(HEUR_ABORTING)),
     [PART_EV_DB_ABORTED]      = ON(heuristic_done,    TO(HEUR_ABORT)),
+    [PART_EV_DB_PROOF]        = ON(committed_by_hand, TO(RESOLVING)),
     [PART_EV_TIMER]           = ON(timer_again,       TO(HEUR_ABORTING)),
     [PART_EV_TOLD_COMMIT]     = ON(told_meanwhile,    TO(HEUR_ABORTING)),
     [PART_EV_TOLD_ABORT]      = ON(told_meanwhile,    TO(HEUR_ABORTING)),
     [PART_EV_TOLD_UNDECIDED]  = STAY(HEUR_ABORTING),
     [PART_EV_OPERATOR_ABORT]  = ON(operator_again,    TO(HEUR_ABORTING)),
     [PART_EV_LOG_COMMITTED]   = ON(log_told,          TO(HEUR_ABORTING)),
+    [PART_EV_LOG_HEUR_COMMIT] = ON(log_heuristic,     TO(HEUR_COMMITTING)), /* it was there */
     [PART_EV_LOG_FORGOTTEN]   = ON(log_forgotten,     TO(ABORTED)),
     [PART_EV_RESTARTED]       = ON(restarted,         TO(HEUR_ABORTING)),
 },

@@ -408,6 +408,25 @@ enum part_state part_on_conflict(struct part_move *m)
     return PART_RESOLVING;
 }
 
+/* Somebody else has committed at the server what was to be undone. That cannot be taken back, and
+ * is shown like an operator's outcome. */
+enum part_state part_on_committed_by_hand(struct part_move *m)
+{
+    m->branch->retrying = false;
+    m->branch->heuristic = PART_COMMIT;
+    m->branch->voted_yes = true; /* it was prepared, which is as much as yes to who looks there */
+    if (m->branch->prepare_waits) {
+        m->branch->prepare_waits = false;
+        emit(m, m->branch->one_phase ? PART_FX_VOTE_COMMITTED : PART_FX_VOTE_YES);
+    }
+    if (!m->branch->logged) { /* the abort came before the vote */
+        m->branch->logged = true;
+        emit(m, PART_FX_LOG_PREPARED);
+    }
+    emit(m, PART_FX_FORCE_HEURISTIC);
+    return PART_RESOLVING;
+}
+
 enum part_state part_on_proof_asked(struct part_move *m)
 {
     m->branch->told = PART_COMMIT;

@@ -46,6 +46,7 @@ enum part_state part_on_aborted(struct part_move *m);
 enum part_state part_on_retry(struct part_move *m);
 enum part_state part_on_timer_again(struct part_move *m);
 enum part_state part_on_conflict(struct part_move *m);
+enum part_state part_on_committed_by_hand(struct part_move *m);
 enum part_state part_on_proof_asked(struct part_move *m);
 enum part_state part_on_no_proof(struct part_move *m);
 enum part_state part_on_prepared_forced(struct part_move *m);

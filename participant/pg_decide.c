@@ -79,9 +79,9 @@ static void conclude_commit(struct part_pg *pg, struct part_job *job, enum statu
 static void conclude_abort(struct part_pg *pg, struct part_job *job, enum status status)
 {
     if (status == STATUS_COMMITTED) {
-        pg_retry(pg, job,
-                 "it was to be rolled back, but somebody else has committed the prepared "
-                 "transaction at the server");
+        part_job_end_as(&pg->ends, job, PART_JOB_PROVEN, API_CAUSE_PARTICIPANT_ERROR,
+                        "it was to be rolled back, but somebody else has committed the prepared "
+                        "transaction at the server");
     } else if (status == STATUS_RUNS) {
         pg_retry(pg, job, "the server is at it still");
     } else {

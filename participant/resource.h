@@ -29,7 +29,8 @@ enum part_job_outcome {
     PART_JOB_READ_ONLY,
     PART_JOB_REFUSED,   /* also EXECUTE: cause is set; nothing is left of the work, all steps */
     PART_JOB_COMMITTED, /* one_phase, or COMMIT: durable, with proof */
-    PART_JOB_PROVEN,    /* EXECUTE, PREPARE or PROVE: this gtid was committed before */
+    PART_JOB_PROVEN,    /* EXECUTE, PREPARE or PROVE: this gtid was committed before. ABORT: by
+                           somebody else; cause.detail says so */
     /* COMMIT, ABORT, PROVE */
     PART_JOB_RETRY, /* not now; cause.detail says why. Nothing changed */
     /* COMMIT */

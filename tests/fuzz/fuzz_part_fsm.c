@@ -197,11 +197,14 @@ static void check_move(const struct part_branch *before, const struct part_branc
     TPC_ASSERT(before->told == PART_NO_OUTCOME || now->told == before->told ||
                (before->state == PART_PROVING && event->type == PART_EV_DB_PROOF));
     TPC_ASSERT(before->heuristic == PART_NO_OUTCOME || now->heuristic == before->heuristic ||
-               event->type == PART_EV_DB_CONFLICT || event->type == PART_EV_LOG_HEUR_ABORT);
+               event->type == PART_EV_DB_CONFLICT || event->type == PART_EV_LOG_HEUR_ABORT ||
+               (before->state == PART_HEUR_ABORTING &&
+                (event->type == PART_EV_DB_PROOF || event->type == PART_EV_LOG_HEUR_COMMIT)));
     TPC_ASSERT(!before->voted_yes || now->voted_yes);
     /* Yes is said when it is durable. */
     TPC_ASSERT(before->voted_yes || !now->voted_yes || event->type == PART_EV_LOG_PREPARED ||
                (before->state == PART_LOGGING && event->type == PART_EV_FORCED) ||
+               (before->state == PART_ABORTING && event->type == PART_EV_DB_PROOF) ||
                (before->state == PART_EXECUTING && event->type == PART_EV_DB_READY && event->held));
 }
 
@@ -315,7 +318,8 @@ static bool can_answer(const struct world *w, enum part_event_type type)
         return type == PART_EV_DB_COMMITTED || type == PART_EV_DB_RETRY ||
                (type == PART_EV_DB_CONFLICT && w->may_meddle && !w->in_database);
     case JOB_ABORT:
-        return type == PART_EV_DB_ABORTED || type == PART_EV_DB_RETRY;
+        return type == PART_EV_DB_RETRY || (type == PART_EV_DB_ABORTED && !w->in_database) ||
+               (type == PART_EV_DB_PROOF && (w->in_database || (w->may_meddle && w->now.logged)));
     case JOB_PROVE:
         return type == PART_EV_DB_RETRY ||
                type == (w->in_database ? PART_EV_DB_PROOF : PART_EV_DB_NO_PROOF);
@@ -376,6 +380,9 @@ static bool can_happen(const struct world *w, enum part_event_type type)
 /* What becomes true by the event itself. */
 static void happen(struct world *w, enum part_event_type type)
 {
+    if (type == PART_EV_DB_PROOF && w->job == JOB_ABORT) {
+        w->in_database = w->meddled = true; /* by somebody else */
+    }
     if (type >= PART_EV_DB_EXECUTED && type <= PART_EV_DB_NO_PROOF) {
         w->job = NO_JOB;
     }
@@ -459,7 +466,7 @@ static enum part_event_type good_news(const struct world *w)
     case JOB_COMMIT:
         return PART_EV_DB_COMMITTED;
     case JOB_ABORT:
-        return PART_EV_DB_ABORTED;
+        return w->in_database ? PART_EV_DB_PROOF : PART_EV_DB_ABORTED;
     case JOB_PROVE:
         return w->in_database ? PART_EV_DB_PROOF : PART_EV_DB_NO_PROOF;
     case NO_JOB:

@@ -159,6 +159,7 @@ static void check_outcome(const struct model_config *config, const struct world 
         config->one_phase ? (txn->past & PAST_TOLD_COMMIT) != 0 : (txn->past & PAST_DURABLE) != 0;
     bool told = !config->one_phase || (txn->past & (PAST_TOLD_COMMIT | PAST_TOLD_ABORT)) != 0;
     bool wants = commit && (seat->past & PAST_READ_ONLY) == 0;
+    burnt |= (txn->past & PAST_UNSEEN) != 0;
     if (applied && (seat->past & PAST_VOTED_OLD) != 0 && !shown && !burnt) {
         model_blame("T%u: %c has applied other work than was voted on, and nobody is told",
                     model_txn_name(t), model_name(part));

@@ -252,8 +252,20 @@ static void add_branch(const struct model_config *config, const struct world *wo
     }
 }
 
-static void add_server(const struct world *world, unsigned part, unsigned txn,
-                       struct model_moves *out)
+/* And its record says by what its commit is proved: before that there is no time for anybody. */
+static bool is_known_to_be_prepared(const struct model_config *config, const struct world *world,
+                                    unsigned part, unsigned txn)
+{
+    const struct place p = model_place_of(config, (struct world *)(uintptr_t)world, part, txn);
+    unsigned state = p.seat->state;
+    bool known = state == PART_PREPARED || state == PART_COMMITTING || state == PART_ABORTING ||
+                 state == PART_RESOLVING || state == PART_HEUR_COMMITTING ||
+                 state == PART_HEUR_ABORTING;
+    return known && wlog_has(&p.log, REC_PREPARED, txn, true);
+}
+
+static void add_server(const struct model_config *config, const struct world *world, unsigned part,
+                       unsigned txn, struct model_moves *out)
 {
     const struct seat *seat = &world->sides[part].seats[txn];
     uint8_t p = (uint8_t)part, t = (uint8_t)txn;
@@ -265,6 +277,11 @@ static void add_server(const struct world *world, unsigned part, unsigned txn,
     }
     if ((world->sides[part].flags & SIDE_DOWN) != 0) {
         return;
+    }
+    if (config->meddlers && (seat->db & DB_PREPARED) != 0 &&
+        is_known_to_be_prepared(config, world, part, txn)) {
+        add(out, MOVE(MEDDLE, .part = p, .txn = t, .arg = 1));
+        add(out, MOVE(MEDDLE, .part = p, .txn = t));
     }
     if ((seat->db & DB_LISTED) != 0) {
         add(out, MOVE(COMPARE, .part = p, .txn = t));
@@ -304,7 +321,7 @@ static void add_part(const struct model_config *config, const struct world *worl
     uint8_t p = (uint8_t)part;
     bool down = (side->flags & SIDE_DOWN) != 0;
     for (unsigned t = 0; config->servers && t < config->txns; t++) {
-        add_server(world, part, t, out);
+        add_server(config, world, part, t, out);
     }
     if (down) {
         add(out, MOVE(PART_START, .part = p));

@@ -177,6 +177,7 @@ void model_part_start(const struct model_config *config, struct world *world, un
     }
     for (unsigned t = 0; t < config->txns && model_wrong() == NULL; t++) {
         struct place p = model_place_of(config, world, part, t);
+        model_server_lose_sight(&p);
         model_server_adopt(&p);
         if ((p.seat->p_flags & (P_KNOWN | P_ENDED)) == P_KNOWN) {
             model_place_event_sure(&p, PART_EV_RESTARTED);

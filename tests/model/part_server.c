@@ -95,6 +95,28 @@ static void compare(struct place *p)
     }
 }
 
+static void meddle(struct place *p, bool commits)
+{
+    p->world->txns[p->txn].past |= PAST_BY_HAND;
+    p->seat->past |= PAST_OPERATED;
+    if (commits) {
+        be_committed(p);
+    } else {
+        p->seat->db &= (uint8_t)~DB_PREPARED;
+    }
+}
+
+/* After its next start the agent takes it for what was decided, or for nothing of ours. */
+void model_server_lose_sight(struct place *p)
+{
+    unsigned state = p->seat->state;
+    if (p->config->meddlers && (p->seat->db & DB_APPLIED) != 0 &&
+        (p->seat->past & PAST_OPERATED) != 0 && state != PART_HEUR_COMMITTING &&
+        state != PART_HEUR_ABORTING && state != PART_HEUR_COMMIT) {
+        p->world->txns[p->txn].past |= PAST_UNSEEN;
+    }
+}
+
 void model_server_apply(struct place *p, const struct model_move *move)
 {
     switch (move->type) {
@@ -112,6 +134,9 @@ void model_server_apply(struct place *p, const struct model_move *move)
         break;
     case MOVE_COMPARE:
         compare(p);
+        break;
+    case MOVE_MEDDLE:
+        meddle(p, move->arg != 0);
         break;
     default:
         TPC_ASSERT(false);

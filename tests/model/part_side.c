@@ -138,8 +138,9 @@ static void say(struct place *p, unsigned waits, unsigned what)
     if ((p->seat->p_flags & waits) != 0) {
         p->seat->p_flags &= (uint8_t)~waits;
         p->seat->from_part[model_log_id(p->side) - 1] |= (uint8_t)what;
+        bool burnt = p->config->meddlers && (p->seat->past & PAST_OPERATED) != 0;
         if (what == SAID_YES && !wlog_has(&p->log, REC_PREPARED, p->txn, true) &&
-            (p->seat->db & (DB_APPLIED | DB_PREPARED)) == 0) {
+            (p->seat->db & (DB_APPLIED | DB_PREPARED)) == 0 && !burnt) {
             model_blame("yes is said before the work is durable");
         }
     }
@@ -534,6 +535,9 @@ static void job_done(struct place *p, enum model_job_end end)
         ev.type = PART_EV_DB_RETRY;
     } else if (kind == JOB_PROVE) {
         ev.type = model_place_is_proven(p) ? PART_EV_DB_PROOF : PART_EV_DB_NO_PROOF;
+    } else if (p->config->servers && !model_part_holds(p->config, p->seat) &&
+               (p->seat->db & DB_MARKER) != 0) {
+        ev.type = PART_EV_DB_PROOF; /* its number is known while it is to be undone */
     } else {
         model_place_let_go(p);
         ev.type = PART_EV_DB_ABORTED;
@@ -599,6 +603,7 @@ void model_part_apply(const struct model_config *config, struct world *world,
     case MOVE_LATE_FAILS:
     case MOVE_LIST:
     case MOVE_COMPARE:
+    case MOVE_MEDDLE:
         model_server_apply(&p, move);
         break;
     case MOVE_PART_CRASH:

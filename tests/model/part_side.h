@@ -37,6 +37,8 @@ void model_server_apply(struct place *p, const struct model_move *move);
 void model_server_crash(struct place *p, bool took_effect); /* of the agent, with a job under way */
 void model_server_fence(const struct model_config *config, struct world *world, unsigned part);
 void model_server_adopt(struct place *p); /* at the start, before its branches go on */
+/* What somebody has committed there before the crash. Once the log has been read. */
+void model_server_lose_sight(struct place *p);
 
 /* part_life.c */
 void model_part_forced(const struct model_config *config, struct world *world, unsigned part);

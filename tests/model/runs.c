@@ -25,12 +25,14 @@
  *   server                                                  x          x          x          x
  *   server-operators        x                                          x                     x
  *   server-retention        x          x                    x          x                     x
+ *   server-meddlers         x                               x                                x
  *   two-servers
  *
  * Those of the last group prepare at a database server, which holds a branch by itself while its
  * record is under way and while the agent is down. Where nothing is erased its sessions get lost,
  * too, and do what they were sent later: what a session can do after the agent has forgotten the
- * branch (an hour, by default) is left out.
+ * branch (an hour, by default) is left out. Meddlers commit or roll back at the server what is
+ * prepared there. That is shown, unless the agent dies after such a commit and before it knows.
  *
  * In none of them: interactive transactions before their prepare (the tables' ACTIVE and WORKING);
  * one phase at a server; conflicts over locks, which only ever refuse work. */
@@ -110,6 +112,16 @@ const struct run model_runs[] = {
                 .undelivered = true,
                 .downtime = true,
                 .servers = true}},
+    {.config = {.name = "server-meddlers",
+                .parts = 1,
+                .txns = 1,
+                .work = ALL_WORK,
+                .fickle = true,
+                .operators = true,
+                .db_trouble = true,
+                .undelivered = true,
+                .servers = true,
+                .meddlers = true}},
     {.config = {.name = "two-servers",
                 .parts = 2,
                 .txns = 1,

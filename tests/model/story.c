@@ -186,6 +186,10 @@ static void tell_part_move(const struct model_move *move, FILE *out)
     case MOVE_COMPARE:
         fprintf(out, "%c compares the list with what it knows of T%u\n", part, txn);
         break;
+    case MOVE_MEDDLE:
+        fprintf(out, "somebody %s at the server of %c what T%u has prepared\n",
+                move->arg != 0 ? "commits" : "rolls back", part, txn);
+        break;
     case MOVE_PART_CRASH:
         fprintf(out, "crash of %c%s; %u unforced records survive%s%s\n", part,
                 (move->arg2 & 1) != 0 ? ", a force having failed" : "", move->arg,

@@ -57,6 +57,7 @@ struct model_config {
     bool downtime;            /* between a crash and the next start others move */
     bool servers;             /* the databases prepare by themselves, and stay up */
     bool lost_sessions;       /* and do later what was sent to them, or never */
+    bool meddlers;            /* somebody ends there what is prepared, past its agent */
     bool greedy, dead, hasty; /* reductions: reduce.c */
     unsigned env_mutant;      /* enum model_mutant: a fault in the drivers */
 };
@@ -230,6 +231,7 @@ enum {
     PAST_BY_HAND = 16, /* an operator took part … */
     PAST_LOST_LOG = 32,
     PAST_CONFLICT = 64,
+    PAST_UNSEEN = 128, /* what was committed past its agent, which died before it could know */
 };
 
 struct ctxn {
@@ -296,6 +298,7 @@ enum {
     X(LATE_FAILS) /* or is not */                                                                  \
     X(LIST)       /* the server is asked what it holds */                                          \
     X(COMPARE)    /* the answer comes */                                                           \
+    X(MEDDLE)     /* somebody commits, or else (arg 0) rolls back, what it holds */                \
     X(PART_CRASH) /* as COORD_CRASH; bit 1+t: the job of t took effect; MODEL_LOSES_LOG */         \
     X(PART_START)
 

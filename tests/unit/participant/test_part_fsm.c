@@ -344,6 +344,43 @@ static void test_part_step__change_that_no_longer_applies_is_recorded_first(void
     assert_true(part_is_hazard(&b));
 }
 
+static void test_part_step__what_others_commit_against_an_abort_is_a_hazard(void **state)
+{
+    (void)state;
+    struct part_branch b = prepared();
+    expect(&b, PLAIN(ABORT), "CANCEL_TIMER DB_ABORT", PART_ABORTING);
+    expect(&b, PLAIN(DB_PROOF), "FORCE_HEURISTIC", PART_RESOLVING);
+    assert_false(part_in_doubt(&b));
+    expect(&b, PLAIN(FORCED), "DB_COMMIT", PART_HEUR_COMMITTING);
+    expect(&b, PLAIN(DB_COMMITTED), "OPERATOR_DONE ACK_COMMITTED", PART_HEUR_COMMIT);
+    assert_true(part_is_hazard(&b));
+}
+
+static void test_part_step__the_same_before_the_vote_is_recorded_whole(void **state)
+{
+    (void)state;
+    struct part_branch b = {0};
+    expect(&b, PLAIN(PREPARE), "DB_PREPARE", PART_EXECUTING);
+    expect(&b, PLAIN(ABORT), "DB_CANCEL", PART_EXECUTING);
+    expect(&b, (struct part_event){.type = PART_EV_DB_READY, .held = true}, "DB_ABORT VOTE_NO",
+           PART_ABORTING);
+    expect(&b, PLAIN(DB_PROOF), "LOG_PREPARED FORCE_HEURISTIC", PART_RESOLVING);
+}
+
+static void test_part_step__what_others_commit_against_an_operator_stays(void **state)
+{
+    (void)state;
+    struct part_branch b = prepared();
+    expect(&b, PLAIN(OPERATOR_ABORT), "CANCEL_TIMER FORCE_HEURISTIC", PART_RESOLVING);
+    expect(&b, PLAIN(FORCED), "DB_ABORT", PART_HEUR_ABORTING);
+    expect(&b, PLAIN(DB_PROOF), "FORCE_HEURISTIC", PART_RESOLVING);
+    struct part_branch again = {0};
+    expect(&again, PLAIN(LOG_PREPARED), "", PART_PREPARED);
+    expect(&again, PLAIN(LOG_HEUR_ABORT), "", PART_HEUR_ABORTING);
+    expect(&again, PLAIN(LOG_HEUR_COMMIT), "", PART_HEUR_COMMITTING);
+    assert_int_equal(again.heuristic, PART_COMMIT);
+}
+
 static void test_part_step__operator_is_not_kept_while_the_database_is_away(void **state)
 {
     (void)state;
@@ -417,6 +454,9 @@ int main(void)
         cmocka_unit_test(
             test_part_step__decision_is_recorded_before_an_outcome_by_hand_is_acknowledged),
         cmocka_unit_test(test_part_step__change_that_no_longer_applies_is_recorded_first),
+        cmocka_unit_test(test_part_step__what_others_commit_against_an_abort_is_a_hazard),
+        cmocka_unit_test(test_part_step__the_same_before_the_vote_is_recorded_whole),
+        cmocka_unit_test(test_part_step__what_others_commit_against_an_operator_stays),
         cmocka_unit_test(test_part_step__operator_is_not_kept_while_the_database_is_away),
         cmocka_unit_test(test_part_step__restart),
         cmocka_unit_test(test_part_step__empty_cells_change_nothing),

@@ -79,9 +79,10 @@ static bool can_happen(const struct world *w, const struct part_event *ev)
         return w->job == JOB_COMMIT && !w->in_database;
     case PART_EV_DB_ABORTED:
         return w->job == JOB_ABORT;
-    case PART_EV_DB_PROOF:
-        return proof_read || (w->in_database && (w->job == JOB_EXECUTE || w->job == JOB_PREPARE ||
-                                                 w->job == JOB_PROVE));
+    case PART_EV_DB_PROOF: /* of an abort: somebody else has committed it */
+        return proof_read || w->job == JOB_ABORT ||
+               (w->in_database &&
+                (w->job == JOB_EXECUTE || w->job == JOB_PREPARE || w->job == JOB_PROVE));
     case PART_EV_DB_NO_PROOF:
         return w->job == JOB_PROVE && !w->in_database;
     case PART_EV_FORCED:
@@ -113,7 +114,7 @@ static void before(struct world *w, const struct part_event *ev)
     w->ack_waits |= ev->type == PART_EV_COMMIT || ev->type == PART_EV_ABORT;
     w->operator_waits |= ev->type == PART_EV_OPERATOR_COMMIT ||
                          ev->type == PART_EV_OPERATOR_ABORT || ev->type == PART_EV_FORGET;
-    w->in_database |= ev->type == PART_EV_DB_COMMITTED;
+    w->in_database |= ev->type == PART_EV_DB_COMMITTED || ev->type == PART_EV_DB_PROOF;
     w->armed &= ev->type != PART_EV_TIMER;
     w->recovering &= ev->type != PART_EV_RESTARTED;
     if (ev->type >= PART_EV_DB_EXECUTED && ev->type <= PART_EV_DB_NO_PROOF) {
