@@ -41,7 +41,7 @@ class Recovery:
         told = {}
         for point in points:
             if point[len(self.points):] in ("finish", "finished", "list", "ask"):
-                continue  # the next tests
+                continue  # tests of their own
             with self.subTest(point):
                 self.restart("east", "%s=kill" % point)
                 if point.endswith("roll_back"):
@@ -71,6 +71,33 @@ class Recovery:
                 left -= self.outcome(answer["id"]) == "commit"
                 self.assertEqual(self.world.balance("east", 1), left, status)
         self.assertEqual(left, 99)  # committed at the server means committed
+
+    def test_killed_before_the_server_is_asked_for_proof(self):
+        """It is asked before a refusal in one phase is told."""
+        wait_until(lambda: self.world.submit(self.world.move("east", 1, 0))[1]["branches"][0]["vote"]
+                   == "committed", "the coordinator commits in one phase")
+        self.restart("east", self.points + "ask=kill")
+        refused = self.world.move("east", 1, -1)
+        refused["statements"][0]["expect"] = {"rows": 2}
+        answer = self.world.submit(refused, timeout_ms=2000)[1]
+        self.assertEqual(self.world.daemons["east"].wait(), -9)
+        self.world.start_agent("east")
+        wait_until(lambda: self.outcome(answer["id"]) == "abort", "it is aborted")
+        self.world.check(self)
+
+    def test_killed_before_the_server_is_asked_what_it_holds(self):
+        """Which is asked before the agent is ready; here, with a branch in doubt."""
+        self.world.daemons["coordinator"].kill()
+        self.world.start_coordinator("coord.decision.forced=1*kill")
+        told = {"one": self.told(self.transfer()[0])}
+        self.assertEqual(self.world.daemons["coordinator"].wait(), -9)
+        self.assertEqual(self.world.daemons["east"].stop(), 0)
+        with self.assertRaisesRegex(AssertionError, self.points + "list action=kill"):
+            self.world.start_agent("east", self.points + "list=kill")
+        self.world.start_agent("east")
+        self.world.start_coordinator()
+        self.world.check(self, told)
+        self.assertIn("one", self.world.legs())
 
     def outcome(self, txn):
         return world.request(self.world.urls["coordinator"], "GET",
