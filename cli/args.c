@@ -165,6 +165,7 @@ static enum cli_exit set_global(struct cli_call *call, size_t index, const char 
     static const char *const formats[] = {"table", "json", "ndjson"};
     switch (index) {
     case GLOBAL_URL:
+        call->url_given = true;
         return cli_args_url(value, call->url, sizeof(call->url)) ? CLI_OK : CLI_USAGE;
     case GLOBAL_OUTPUT:
         for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {

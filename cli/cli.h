@@ -38,7 +38,8 @@ struct cli_command;
 struct cli_call {
     const struct cli_command *command;
     const char *group;
-    char url[512]; /* of the coordinator, no slash at its end */
+    char url[512];  /* of the coordinator, no slash at its end */
+    bool url_given; /* by the flag */
     enum cli_format format;
     bool help;
     bool version;
@@ -71,6 +72,7 @@ extern const struct cli_command cli_agent_ls, cli_agent_show, cli_agent_doctor;
 extern const struct cli_command cli_branch_ls, cli_branch_resolve, cli_branch_forget;
 extern const struct cli_command cli_check;
 extern const struct cli_command cli_demo;
+extern const struct cli_command cli_bench;
 extern const struct cli_command cli_crashtest;
 
 #endif

@@ -5,10 +5,23 @@
 #include <signal.h>
 
 static const struct cli_command *const commands[] = {
-    &cli_submit,       &cli_tx_ls,     &cli_tx_show,        &cli_tx_wait,
-    &cli_tx_abort,     &cli_tx_forget, &cli_agent_ls,       &cli_agent_show,
-    &cli_agent_doctor, &cli_branch_ls, &cli_branch_resolve, &cli_branch_forget,
-    &cli_check,        &cli_demo,      &cli_crashtest,      NULL,
+    &cli_submit,
+    &cli_tx_ls,
+    &cli_tx_show,
+    &cli_tx_wait,
+    &cli_tx_abort,
+    &cli_tx_forget,
+    &cli_agent_ls,
+    &cli_agent_show,
+    &cli_agent_doctor,
+    &cli_branch_ls,
+    &cli_branch_resolve,
+    &cli_branch_forget,
+    &cli_check,
+    &cli_demo,
+    &cli_bench,
+    &cli_crashtest,
+    NULL,
 };
 
 int main(int argc, char **argv)

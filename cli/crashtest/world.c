@@ -3,10 +3,10 @@
 #include "base/clock.h"
 #include "cli/crashtest/workload_internal.h"
 #include "cli/http.h"
+#include "cli/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,17 +19,6 @@ enum { SETUP_MS = 60000, LOOK_EVERY_MS = 10, LOOK_MS = 1000 };
 #define TEMPLATE "empty.db"
 
 /* ---- The setup ---- */
-
-static bool find_programs(char *out, size_t size)
-{
-    ssize_t length = readlink("/proc/self/exe", out, size - 1);
-    out[length > 0 ? length : 0] = '\0';
-    char *slash = strrchr(out, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    return slash != NULL;
-}
 
 /* The tables and what they hold at the beginning. */
 static void write_beginning(enum cli_dialect dialect, struct tpc_buf *sql)
@@ -114,14 +103,11 @@ static enum tpc_rc make_templates(struct cli_setup *setup, struct tpc_err *reter
 
 enum tpc_rc cli_setup_open(struct cli_setup *setup, struct tpc_err *reterr)
 {
-    const char *parent = getenv("TMPDIR");
-    (void)snprintf(setup->directory, sizeof setup->directory, "%.150s/assent-crashtest-XXXXXX",
-                   parent != NULL && parent[0] == '/' ? parent : "/tmp");
-    if (mkdtemp(setup->directory) == NULL) {
-        return tpc_fail(reterr, TPC_EIO, "cannot make %s: %s", setup->directory, strerror(errno));
-    }
-    if (!find_programs(setup->programs, sizeof setup->programs)) {
-        return tpc_fail(reterr, TPC_EIO, "cannot find out where this program lies");
+    enum tpc_rc rc =
+        cli_scratch_make("crashtest", NULL, setup->directory, sizeof setup->directory, reterr);
+    rc = rc == TPC_OK ? cli_programs_find(setup->programs, sizeof setup->programs, reterr) : rc;
+    if (rc != TPC_OK) {
+        return rc;
     }
     for (unsigned i = 0; i < setup->spec_count; i++) {
         const struct cli_spec *spec = &setup->specs[i];
@@ -130,24 +116,13 @@ enum tpc_rc cli_setup_open(struct cli_setup *setup, struct tpc_err *reterr)
     return make_templates(setup, reterr);
 }
 
-static int remove_one(const char *path, const struct stat *info, int type, struct FTW *at)
-{
-    (void)info, (void)type, (void)at;
-    return remove(path);
-}
-
-static void remove_all(const char *directory)
-{
-    (void)nftw(directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
-}
-
 void cli_setup_close(struct cli_setup *setup, bool keep)
 {
     for (unsigned i = 0; i <= CLI_ENGINE_MARIADB; i++) {
         cli_server_done(&setup->templates[i]);
     }
     if (!keep && setup->directory[0] != '\0') {
-        remove_all(setup->directory);
+        cli_scratch_remove(setup->directory);
     }
 }
 
@@ -276,7 +251,7 @@ void cli_world_done(struct cli_world *world, bool keep)
     cli_proxy_free(world->proxy);
     world->proxy = NULL;
     if (!keep) {
-        remove_all(world->directory);
+        cli_scratch_remove(world->directory);
     }
 }
 
