@@ -1,14 +1,12 @@
 """A real MariaDB server in a scratch directory, as an ordinary user, ended by its process id."""
 
 import os
-import pwd
 import shutil
 import signal
 import subprocess
-import tempfile
 import time
 
-from postgres import START_SECONDS, free_port, ordinary
+from server import START_SECONDS, Process
 
 PASSWORD = "s3cret-pa55"
 
@@ -39,36 +37,22 @@ class Session:
             self.process.stdout.close()
 
 
-class Server:
+class Server(Process):
     """Root without a password on the socket; agents come as the user assent, with one."""
 
     placeholders = ("?", "?")
+    stop_signal, close_signal = signal.SIGTERM, signal.SIGKILL
 
     def __init__(self, settings=()):
-        self.directory = tempfile.mkdtemp(prefix="assent-maria-")
-        self.data = os.path.join(self.directory, "data")
+        super().__init__("assent-maria-", settings)
         self.socket = os.path.join(self.directory, "sock")
-        self.port = free_port()
-        self.process = None
-        self.settings = dict(settings)
-        os.chmod(self.directory, 0o711)
-        if os.geteuid() == 0:
-            nobody = pwd.getpwnam("nobody")
-            os.chown(self.directory, nobody.pw_uid, nobody.pw_gid)
         self.run("mariadb-install-db", "--no-defaults", "--datadir=" + self.data, "--skip-test-db",
                  "--auth-root-authentication-method=normal", "--skip-name-resolve",
                  "--innodb-log-file-size=8M")
         self.start()
         self.sql("CREATE USER assent@'%%' IDENTIFIED BY '%s'" % PASSWORD)
 
-    def run(self, *words):
-        done = subprocess.run(ordinary(words), cwd=self.directory, stdin=subprocess.DEVNULL,
-                              timeout=120, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-                              encoding="utf-8", errors="replace")
-        if done.returncode != 0:
-            raise AssertionError("%s: %s" % (words[0], done.stdout))
-
-    def launch(self):
+    def command(self):
         words = [programs(), "--no-defaults", "--datadir=" + self.data, "--socket=" + self.socket,
                  "--port=%d" % self.port, "--bind-address=127.0.0.1", "--skip-name-resolve",
                  "--pid-file=" + os.path.join(self.directory, "pid"), "--tmpdir=" + self.directory,
@@ -76,44 +60,10 @@ class Server:
                  "--character-set-server=utf8mb4"]
         for name, value in self.settings.items():
             words.append("--%s=%s" % (name.replace("_", "-"), value))
-        with open(os.path.join(self.directory, "log"), "ab") as log:
-            self.process = subprocess.Popen(ordinary(words), cwd=self.directory, stdout=log,
-                                            stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT)
+        return words
 
     def answers(self):
         return self.sql("SELECT 1", fail=False) == ["1"]
-
-    def start(self):
-        """Until it answers."""
-        end = time.monotonic() + START_SECONDS
-        self.launch()
-        while not self.answers():
-            if time.monotonic() > end:
-                raise AssertionError("the server does not start:\n" + self.log())
-            if self.process.poll() is not None:
-                self.launch()
-            time.sleep(0.05)
-
-    def log(self):
-        with open(os.path.join(self.directory, "log"), encoding="utf-8", errors="replace") as file:
-            return file.read()[-4000:]
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait(60)
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait(60)
-
-    def restart(self):
-        self.stop()
-        self.start()
-
-    def close(self):
-        if self.process.poll() is None:
-            self.kill()
-        shutil.rmtree(self.directory, ignore_errors=True)
 
     def url(self, database, user="assent", password=PASSWORD):
         return "mariadb://%s:%s@127.0.0.1:%d/%s" % (user, password, self.port, database)

@@ -5,8 +5,8 @@ import sys
 import unittest
 
 import mariadb
-import postgres
 import preflight
+import server
 
 PROGRAMS = None
 
@@ -66,7 +66,7 @@ class Preflight(preflight.Starts, unittest.TestCase):
 
     def test_connection_refused(self):
         self.refused("start the server", "error 2002",
-                     url="mariadb://assent@127.0.0.1:%d/bank" % postgres.free_port())
+                     url="mariadb://assent@127.0.0.1:%d/bank" % server.free_port())
         self.refused("start it, or correct ?socket=PATH",
                      url="mariadb://assent@localhost/bank?socket=/nonexistent")
 

@@ -7,6 +7,7 @@ import unittest
 
 import postgres
 import preflight
+import server
 
 PROGRAMS = None
 PASSWORD = "s3cret-pa55"
@@ -51,7 +52,7 @@ class Preflight(preflight.Starts, unittest.TestCase):
 
     def test_connection_refused(self):
         self.refused("Connection refused", "start the server",
-                     url="postgresql://assent@127.0.0.1:%d/bank" % postgres.free_port())
+                     url="postgresql://assent@127.0.0.1:%d/bank" % server.free_port())
 
     def test_missing_database_and_missing_role(self):
         self.refused('database \\"nowhere\\" does not exist', "createdb",
