@@ -16,6 +16,7 @@ struct recovery {
     struct part_daemon *daemon;
     void (*done)(struct part_daemon *daemon);
     size_t records;
+    struct tpc_id highest; /* gtid so far */
     uint64_t began_ms;
     enum tpc_rc rc;
     struct tpc_err err;
@@ -79,6 +80,18 @@ static void keep(struct branch *branch, enum wal_kind kind, const struct part_re
     }
 }
 
+/* Above all before: then it is the first of its gtid. */
+static struct branch *find_or_add(struct recovery *recovery, const struct tpc_id *gtid)
+{
+    struct branch *branch = NULL;
+    if (tpc_id_compare(gtid, &recovery->highest) > 0) {
+        recovery->highest = *gtid;
+    } else {
+        branch = part_table_find(recovery->daemon, gtid);
+    }
+    return branch != NULL ? branch : part_table_add(recovery->daemon, gtid);
+}
+
 static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
                          struct tpc_err *reterr)
 {
@@ -104,10 +117,7 @@ static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
         part_retain_unknown(daemon, &record.coordinator_id, &record.gtid);
         return teach(daemon, log_record.kind, &record, false, reterr);
     }
-    struct branch *branch = part_table_find(daemon, &record.gtid);
-    if (branch == NULL) {
-        branch = part_table_add(daemon, &record.gtid);
-    }
+    struct branch *branch = find_or_add(recovery, &record.gtid);
     rc = part_recover_fold(&branch->fsm, log_record.kind, &record, reterr);
     if (rc == TPC_OK) {
         keep(branch, log_record.kind, &record);
