@@ -70,6 +70,9 @@ struct coord_lane {
     struct coord_msg *head, **tail;
     size_t queued;
     size_t calls;         /* under way */
+    size_t unanswered;    /* messages in them */
+    uint64_t answered;    /* since the start */
+    uint64_t answered_ms; /* when the last one was */
     uint64_t youngest_ms; /* when the last one left */
     size_t prune_at;      /* queued */
     struct tpc_timer timer;
@@ -84,6 +87,16 @@ struct coord_urls {
     struct coord_urls *older;
 };
 
+/* How many prepares a participant that is behind had answered when (admission.c). */
+enum { COORD_PACE_MARKS = 10 };
+struct coord_pace {
+    size_t count; /* of marks, the oldest first; 0: it is not behind */
+    struct coord_pace_mark {
+        uint64_t at_ms; /* monotonic */
+        uint64_t answered;
+    } marks[COORD_PACE_MARKS];
+};
+
 struct coord_member {
     struct coord_daemon *daemon;
     char *name;
@@ -96,6 +109,7 @@ struct coord_member {
     char last_error[256];
     size_t users; /* branches of transactions in memory that have not ended */
     struct coord_lane lanes[COORD_LANE_COUNT];
+    struct coord_pace pace;
     struct api_call probe;
     bool probing;
     bool appending; /* a change of its registration is being forced */
@@ -333,8 +347,16 @@ bool coord_wish_read(struct api_request *request, struct coord_wish *wish);
 void coord_wait_or_answer(struct coord_xact *xact, struct api_request *request,
                           const struct coord_wish *wish, int kind, bool replayed);
 struct api_codec_limits coord_limits(const struct coord_settings *settings);
-/* False: there is no room for one more transaction, and that was answered. */
+
+/* admission.c: what is begun, and what is refused at once. */
+
+/* False: there is no room for one more transaction, whichever, and that was answered. */
 bool coord_has_room(struct coord_daemon *daemon, struct api_request *request, bool has_key);
+/* False: @member is too far behind for work that has to be done within @timeout_ms, and that was
+ * answered. */
+bool coord_member_has_room(struct coord_member *member, struct api_request *request,
+                           uint64_t timeout_ms);
+
 /* NULL: there is none of that name, and that was answered, with @field as the culprit. */
 struct coord_member *coord_participant_find(struct coord_daemon *daemon,
                                             struct api_request *request, const char *name,

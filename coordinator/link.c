@@ -297,6 +297,9 @@ static void on_line(struct api_call *call, const char *line, size_t size)
     struct sent *sent = answer.gtid_valid ? find_sent(link, &answer) : NULL;
     if (sent != NULL) {
         sent->answered = true;
+        link->lane->unanswered--;
+        link->lane->answered++;
+        link->lane->answered_ms = tpc_clock_mono_ms();
         coord_member_heard(member, &answer.participant_id);
         dispatch(member, sent, &answer);
     }
@@ -334,6 +337,9 @@ static void on_done(struct api_call *call, enum tpc_rc rc, const struct tpc_err 
     struct coord_lane *lane = link->lane;
     char why[600];
     lane->calls--;
+    for (size_t i = 0; i < link->count; i++) {
+        lane->unanswered -= !link->sent[i].answered;
+    }
     mark(lane);
     if (lane->member->daemon->stopping) {
         api_call_done(call);
@@ -420,6 +426,7 @@ static void fill(struct link_call *link, size_t max)
                 .op = (uint8_t)msg->op,
                 .one_phase = msg->one_phase,
             };
+            lane->unanswered++;
             daemon->stats.messages[msg->op]++;
         }
         free(take_first(lane));

@@ -197,28 +197,16 @@ static bool check_participants(struct coord_daemon *daemon, struct api_request *
     return true;
 }
 
-bool coord_has_room(struct coord_daemon *daemon, struct api_request *request, bool has_key)
+static bool participants_have_room(struct coord_daemon *daemon, struct api_request *request,
+                                   const struct api_submit *submit)
 {
-    const struct coord_settings *settings = daemon->settings;
-    const char *full = NULL;
-    if (daemon->kept_count[COORD_KEPT_UNFINISHED] >= settings->transactions_max) {
-        full =
-            "as many transactions are in flight as are allowed (--transactions-max); nothing was "
-            "started";
-    } else if (daemon->waiters >= settings->waiters_max) {
-        full =
-            "as many requests wait for a transaction as are allowed (--waiters-max); nothing was "
-            "started";
-    } else if (has_key && HASH_COUNT(daemon->keys) >= settings->keys_max) {
-        full =
-            "as many Idempotency-Keys are known as are allowed (--keys-max, --retention); nothing "
-            "was started";
+    for (size_t i = 0; i < submit->branch_count; i++) {
+        struct coord_member *member = find_participant(daemon, submit->branches[i].participant);
+        if (!coord_member_has_room(member, request, submit->timeout_ms)) {
+            return false;
+        }
     }
-    if (full != NULL) {
-        coord_unavailable(request, full);
-        daemon->stats.refused++;
-    }
-    return full == NULL;
+    return true;
 }
 
 /* One-phase commit leaves the coordinator without a record: only where nobody can ask about the
@@ -283,7 +271,8 @@ void coord_submit(void *arg, struct api_request *request, const char *const args
     if (submit.open) {
         coord_interactive_open(daemon, request, &submit, &wish);
     } else if (check_participants(daemon, request, &submit) &&
-               coord_has_room(daemon, request, wish.has_key)) {
+               coord_has_room(daemon, request, wish.has_key) &&
+               participants_have_room(daemon, request, &submit)) {
         struct coord_xact *xact = build(daemon, &submit, &wish, &digest);
         if (xact == NULL) {
             coord_unavailable(request, "out of memory; nothing was started");

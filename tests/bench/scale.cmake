@@ -19,3 +19,4 @@ function(assent_scale_test name)
 endfunction()
 
 assent_scale_test(restart restart_of_a_long_log what_ended_is_known_after_a_restart)
+assent_scale_test(slow a_participant_that_hangs a_participant_that_crawls)

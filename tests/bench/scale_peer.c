@@ -70,12 +70,12 @@ static void on_vote(struct tpc_timer *timer)
 /* When the next vote may be given. */
 static uint64_t due_ms(void)
 {
-    uint64_t now_us = tpc_clock_mono_us();
+    uint64_t due_us = tpc_clock_mono_us();
     if (rate > 0) {
-        next_us = next_us > now_us ? next_us + 1000000 / rate : now_us;
-        return next_us / 1000 + delay_ms;
+        due_us = next_us > due_us ? next_us : due_us;
+        next_us = due_us + 1000000 / rate;
     }
-    return now_us / 1000 + delay_ms;
+    return due_us / 1000 + delay_ms;
 }
 
 static void act(struct peer *peer, struct group *group, const struct api_message *message)

@@ -4,6 +4,7 @@
 """
 import os
 import resource
+import signal
 import sqlite3
 import sys
 
@@ -82,7 +83,42 @@ def what_ended_is_known_after_a_restart(world):
     wait_for(lambda: list_all(coordinator.url) == logged[:10])
 
 
-TESTS = [restart_of_a_long_log, what_ended_is_known_after_a_restart]
+def a_participant_that_hangs(world):
+    """Others go on as before; who wants it is refused early and told when to come again."""
+    world.peers(["east", "west"])
+    hanging = world.peers(["north"])
+    coordinator = world.coordinator("--transactions-max", "600")
+    before = world.result(world.load(coordinator, 2, [["east", "west"]], connections=8))
+    hanging.signal(signal.SIGSTOP)
+    stuck = world.load(coordinator, 8, [["east", "north"]], connections=4, wait=False, rate=400,
+                       timeout_ms=6000)
+    wait_for(lambda: in_flight(coordinator) >= 600)
+    during = world.result(world.load(coordinator, 2, [["east", "west"]], connections=8))
+    hanging.signal(signal.SIGCONT)
+    refused = world.result(stuck)
+    print(f"hangs: others before {before['per_second']}/s, during {during['per_second']}/s; "
+          f"{refused['statuses']}")
+    assert list(during["statuses"]) == ["201"], during
+    assert refused["statuses"]["503"] == refused["retry_after"] > 0
+    wait_for(lambda: in_flight(coordinator) == 0)
+
+
+def a_participant_that_crawls(world):
+    """Four times what it can do: what is accepted ends in time, and it is never idle."""
+    rate, seconds = 50, 12
+    world.peers(["south"], rate=rate)
+    coordinator = world.coordinator()
+    done = world.result(world.load(coordinator, seconds, [["south"]], connections=800,
+                                   rate=4 * rate, timeout_ms=4000))
+    statuses = done["statuses"]
+    print(f"crawls: {done['per_second']}/s of {rate}/s, {statuses}")
+    assert statuses["201"] > 0.7 * rate * seconds
+    assert statuses.get("409", 0) < 0.2 * statuses["201"]
+    assert statuses["503"] == done["retry_after"] > statuses["201"]
+
+
+TESTS = [restart_of_a_long_log, what_ended_is_known_after_a_restart, a_participant_that_hangs,
+         a_participant_that_crawls]
 
 
 def main():
