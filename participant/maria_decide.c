@@ -109,7 +109,7 @@ static void conclude_abort(struct part_maria *maria, struct part_job *job, enum 
     if (mark == MARIA_MARK_ABSENT) {
         decided(maria, job);
     } else if (mark == MARIA_MARK_THERE) {
-        end(maria, job, PART_JOB_RETRY,
+        end(maria, job, PART_JOB_PROVEN,
             "it was to be rolled back, but somebody else has committed the prepared transaction at "
             "the server");
     } else {

@@ -1,7 +1,9 @@
 """What holds at every database server, as cases for the tests of each: agents and servers that die."""
 
 import os
+import signal
 import subprocess
+import threading
 
 import world
 from world import wait_until
@@ -11,7 +13,8 @@ class Recovery:
     """Beside unittest.TestCase, which brings: `programs`; `server`; `points`, with which the
     failpoints of its calls begin; `one_phase_points`, at
     which it dies in one phase; `lost_at`, where an agent dies between the server's prepare and
-    the record of it; `sleep`, a statement of two seconds; `end_sessions()` of the agents."""
+    the record of it; `sleep`, a statement of two seconds; `end_sessions()` of the agents;
+    `commit_by_hand()` what east has prepared."""
 
     def setUp(self):
         self.world = world.World(self.programs, {"east": self.server, "west": self.server},
@@ -111,6 +114,38 @@ class Recovery:
         self.world.start_agent("east")
         self.assertTrue(any("evt=branch.found" in line for line in self.world.daemons["east"].lines))
         self.world.check(self, told)
+
+    def test_committed_by_hand_is_a_hazard_when_it_was_to_be_aborted(self):
+        """The abort then finds nothing, and asks whether it was committed."""
+        west = self.world.daemons["west"].process
+        west.send_signal(signal.SIGSTOP)
+        client = threading.Thread(target=self.transfer)
+        client.start()
+        wait_until(lambda: self.server.prepared(self.world.database("east")), "it is prepared")
+        txn = self.coordinator("GET", "/v1/transactions?state=preparing")["items"][0]["id"]
+        self.commit_by_hand()
+        self.coordinator("POST", "/v1/transactions/%s/abort" % txn, {})
+        west.send_signal(signal.SIGCONT)
+        client.join()
+        for _ in range(2):
+            wait_until(self.committed_by_others, "the agent shows that it was committed")
+            self.world.daemons["east"].kill()
+            self.world.start_agent("east")
+        item = self.committed_by_others()
+        self.assertIn("somebody else has committed", item["resolved"]["reason"])
+        wait_until(lambda: self.coordinator("GET", "/v1/transactions/" + txn).get("hazard"),
+                   "the coordinator shows it, too")
+        self.assertEqual(self.world.agent("east", "POST", "/v1/branches/%s/forget" % item["gtid"],
+                                          {})[0], 200)
+
+    def committed_by_others(self):
+        for item in self.world.agent("east", "GET", "/v1/branches")[1]["items"]:
+            if item["state"] == "heuristic_commit" and item["hazard"]:
+                return item
+        return None
+
+    def coordinator(self, method, path, body=None):
+        return world.request(self.world.urls["coordinator"], method, path, body)[1]
 
     def doctor(self, *flags):
         return subprocess.run([os.path.join(self.programs, "assent"), "agent", "doctor", *flags,

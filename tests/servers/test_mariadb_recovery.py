@@ -64,13 +64,16 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         self.assertEqual([len(self.server.prepared(self.world.database(bank)))
                           for bank in ("east", "west")], [1, 1])
 
-    def roll_back_by_hand(self):
+    def end_by_hand(self, how):
         """While a session has it nobody else can. Returns its name."""
         name = self.server.prepared(self.world.database("east"))[0]
         self.end_sessions()
-        wait_until(lambda: self.server.sql("XA ROLLBACK " + name, fail=False) is not None,
-                   "it is rolled back")
+        wait_until(lambda: self.server.sql("XA %s %s" % (how, name), fail=False) is not None,
+                   "it is ended")
         return name
+
+    def commit_by_hand(self):
+        self.end_by_hand("COMMIT")
 
     def test_a_branch_that_appears_after_the_start_is_found(self):
         """As if a session had prepared it after it was given up: it is asked for and rolled back."""
@@ -100,7 +103,7 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
     def test_rolled_back_by_hand_is_a_hazard_and_not_done(self):
         """XA COMMIT then says XAER_NOTA, and so does it of what was committed before."""
         self.hold()
-        self.roll_back_by_hand()
+        self.end_by_hand("ROLLBACK")
         self.world.start_coordinator()
         wait_until(lambda: any(item["state"] == "heuristic_abort" for item in self.in_doubt()),
                    "the agent shows that it was rolled back")
@@ -112,7 +115,7 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
 
     def test_nota_is_not_done_while_another_session_has_the_branch(self):
         self.hold()
-        name = self.roll_back_by_hand()
+        name = self.end_by_hand("ROLLBACK")
         other = self.server.session(self.world.database("east"))
         self.addCleanup(other.close)
         other.say("XA START %s; %s; UPDATE accounts SET balance = 99 WHERE id = 1;"

@@ -3,7 +3,6 @@ that nobody knows of."""
 
 import json
 import os
-import signal
 import sys
 import threading
 import unittest
@@ -31,6 +30,10 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
     def end_sessions(self):
         self.server.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
                         " WHERE application_name LIKE 'assent-agent%'")
+
+    def commit_by_hand(self):
+        self.world.query("east", "COMMIT PREPARED '%s'"
+                         % self.server.prepared(self.world.database("east"))[0])
 
     def test_a_branch_that_appears_after_the_start_is_found(self):
         """As if a session had prepared it after it was given up: it is asked for and rolled back."""
@@ -112,39 +115,6 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         self.assertIn("by somebody else", item["resolved"]["reason"])
         self.assertEqual(self.world.agent("east", "POST", "/v1/branches/%s/forget" % item["gtid"],
                                           {})[0], 200)
-
-    def test_committed_by_hand_is_a_hazard_when_it_was_to_be_aborted(self):
-        """The abort then finds nothing (42704), and by its number that it was committed."""
-        west = self.world.daemons["west"].process
-        west.send_signal(signal.SIGSTOP)
-        client = threading.Thread(target=self.transfer)
-        client.start()
-        wait_until(lambda: self.server.prepared(self.world.database("east")), "it is prepared")
-        gid = self.server.prepared(self.world.database("east"))[0]
-        txn = self.coordinator("GET", "/v1/transactions?state=preparing")["items"][0]["id"]
-        self.world.query("east", "COMMIT PREPARED '%s'" % gid)
-        self.coordinator("POST", "/v1/transactions/%s/abort" % txn, {})
-        west.send_signal(signal.SIGCONT)
-        client.join()
-        for _ in range(2):
-            wait_until(self.committed_by_others, "the agent shows that it was committed")
-            self.world.daemons["east"].kill()
-            self.world.start_agent("east")
-        item = self.committed_by_others()
-        self.assertIn("somebody else has committed", item["resolved"]["reason"])
-        wait_until(lambda: self.coordinator("GET", "/v1/transactions/" + txn).get("hazard"),
-                   "the coordinator shows it, too")
-        self.assertEqual(self.world.agent("east", "POST", "/v1/branches/%s/forget" % item["gtid"],
-                                          {})[0], 200)
-
-    def committed_by_others(self):
-        for item in self.world.agent("east", "GET", "/v1/branches")[1]["items"]:
-            if item["state"] == "heuristic_commit" and item["hazard"]:
-                return item
-        return None
-
-    def coordinator(self, method, path, body=None):
-        return world.request(self.world.urls["coordinator"], method, path, body)[1]
 
     def test_the_doctor_shows_what_is_prepared_and_whom_it_blocks(self):
         self.assertEqual(self.doctor().returncode, 0)
