@@ -35,10 +35,13 @@ class Steps:
         cls.server = cls.make_server()
         cls.addClassCleanup(cls.server.close)
         cls.world = world.World(cls.programs, {"east": cls.server, "west": cls.server, "file": None},
-                                flags=["--sessions", "4", "--open-max", str(cls.open_max)])
+                                flags=["--sessions", "4", "--open-max", str(cls.open_max),
+                                       "--ask-max", "1s", "--result-max", "64k"])
         cls.addClassCleanup(cls.world.close)
 
     def setUp(self):
+        for name in ("east", "west"):
+            self.world.query(name, "UPDATE accounts SET balance = 100 WHERE id = 1")
         self.total = self.world.total()
 
     def tearDown(self):
@@ -192,7 +195,84 @@ class Steps:
         self.does(txn, "east", TAKE)
         self.is_refused(self.step(txn, "east", self.sleep_sql(70)), "timeout")
 
+    def test_a_step_is_ended_by_an_abort(self):
+        """What sleeps at the server is cancelled there, and the session is free."""
+        txn = self.open()
+        self.does(txn, "east", TAKE)
+        told = []
+        client = threading.Thread(target=lambda: told.append(
+            self.step(txn, "east", self.sleep_sql(71))))
+        client.start()
+        wait_until(lambda: self.at_work("east", self.sleep_sql(71)), "the step is at work")
+        self.assertEqual(self.post(txn, "abort")[0], 200)
+        client.join()
+        self.assertEqual((told[0][0], told[0][1]["outcome"]), (409, "abort"), told)
+        wait_until(lambda: not self.at_work("east", self.sleep_sql(71)), "it is cancelled")
+        self.assertEqual(self.world.run("east", TAKE, GIVE)[0], 201)
+
+    def test_results_that_are_too_large_doom_it(self):
+        before = self.balances()
+        txn = self.open()
+        self.does(txn, "east", TAKE)
+        cause = self.is_refused(self.step(txn, "east", self.large_sql(1000000)),
+                                "not_supported")
+        self.assertIn("--result-max", cause["detail"])
+        self.assertEqual(self.balances(), before)
+
+    def test_whole_ones_go_on_beside_all_that_may_be_open(self):
+        """Sessions for interactive branches, for work and for decisions are apart."""
+        opened = [self.open() for _ in range(self.open_max)]
+        for i, txn in enumerate(opened):
+            self.does(txn, "east", "UPDATE accounts SET balance = balance + 0 WHERE id = %d"
+                      % (i + 7))
+        load = world.Load(self.world, 8, accounts=6)
+        load.await_commits(20)
+        for txn in opened:
+            self.does(txn, "west", READ)
+            self.commits(txn)
+        load.await_commits(5)
+        self.world.check(self, load.stop(), total=self.total)
+
+    def test_alone_at_one_participant(self):
+        before = self.balances()
+        for sql in (TAKE, GIVE):
+            txn = self.open()
+            self.does(txn, "east", TAKE)
+            self.does(txn, "east", GIVE)
+            self.does(txn, "east", sql)
+            self.assertEqual([b["vote"] for b in self.commits(txn)["branches"]], ["yes"])
+        self.assertEqual(self.balances(), before)
+
     # ---- Who dies in between ----
+
+    def test_its_coordinator_is_gone_for_good(self):
+        """The agent asks, hears nothing, and lets go by itself."""
+        before = self.balances()
+        txn = self.open(timeout_ms=500)
+        self.does(txn, "east", TAKE)
+        self.world.daemons["coordinator"].kill()
+        wait_until(lambda: self.open_sessions("east") == 0, "its session is free")
+        self.assertEqual(self.balances(), before)
+
+    def test_the_agent_is_killed_at_each_call_of_a_commit(self):
+        """What has begun to be committed has one outcome, and it is the one that is told."""
+        for point in self.points:
+            with self.subTest(point):
+                before = self.balances()
+                self.assertEqual(self.world.daemons["east"].stop(), 0)
+                self.world.start_agent("east")
+                txn = self.open(timeout_ms=5000)
+                self.does(txn, "west", GIVE)
+                self.assertEqual(self.world.daemons["east"].stop(), 0)
+                self.world.start_agent("east", point + "=kill")
+                self.step(txn, "east", TAKE)
+                self.post(txn, "commit")
+                self.assertEqual(self.world.daemons["east"].wait(), -9)
+                self.world.start_agent("east")
+                self.world.await_rest()
+                moved = self.coordinator("GET", "/v1/transactions/" + txn)[1]["outcome"] == "commit"
+                self.assertEqual(self.balances(), (before[0] - 10 * moved, before[1] + 10 * moved,
+                                                   before[2]))
 
     def test_its_session_is_ended_by_an_administrator(self):
         before = self.balances()

@@ -24,6 +24,16 @@ class AtPostgres(interactive.Steps, unittest.TestCase):
     def end_sessions(self, name):
         self.server.sql("SELECT pg_terminate_backend(pid)" + self.sessions(name))
 
+    points = ["agent.pg." + name for name in ("execute", "prepared", "record", "recorded",
+                                              "decide", "decided")]
+
+    def at_work(self, name, sql):
+        return self.server.sql("SELECT pid" + self.sessions(name)
+                               + " AND state = 'active' AND query = '%s'" % sql)
+
+    def large_sql(self, size):
+        return "SELECT repeat('x', %d)" % size
+
     def sleep_sql(self, seconds):
         return "SELECT pg_sleep(%d)" % seconds
 
