@@ -18,7 +18,8 @@ const char pg_facts_sql[] =
     " current_database(), current_user";
 
 /* A commit is durable when it is told, whatever others are content with; nobody else's settings
- * change what is written and read; and the server soon notices that the agent is gone. */
+ * change what is written and read; and the server soon notices that the agent is gone, or its
+ * machine: what an interactive branch has locked is free then. */
 const char pg_settings_sql[] =
     "SELECT set_config('synchronous_commit', 'on', false) WHERE"
     " current_setting('synchronous_commit') IN ('off', 'local')"
@@ -27,6 +28,9 @@ const char pg_settings_sql[] =
     " UNION ALL SELECT set_config('idle_in_transaction_session_timeout', '0', false)"
     " UNION ALL SELECT set_config('idle_session_timeout', '0', false)"
     " UNION ALL SELECT set_config('client_connection_check_interval', '1000', false)"
+    " UNION ALL SELECT set_config('tcp_keepalives_idle', '30', false)"
+    " UNION ALL SELECT set_config('tcp_keepalives_interval', '10', false)"
+    " UNION ALL SELECT set_config('tcp_keepalives_count', '3', false)"
     " UNION ALL SELECT set_config('datestyle', 'ISO', false)"
     " UNION ALL SELECT set_config('bytea_output', 'hex', false)"
     " UNION ALL SELECT set_config('extra_float_digits', '1', false)";

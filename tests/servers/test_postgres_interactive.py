@@ -27,6 +27,12 @@ class AtPostgres(interactive.Steps, unittest.TestCase):
     points = ["agent.pg." + name for name in ("execute", "prepared", "record", "recorded",
                                               "decide", "decided")]
 
+    def test_the_server_looks_whether_the_agent_is_still_there(self):
+        txn = self.open()
+        rows = self.does(txn, "east", "SELECT current_setting('tcp_keepalives_' || word)"
+                         " FROM (VALUES ('idle'), ('interval'), ('count')) AS setting (word)")[0]["rows"]
+        self.assertEqual(rows, [["30"], ["10"], ["3"]])
+
     def at_work(self, name, sql):
         return self.server.sql("SELECT pid" + self.sessions(name)
                                + " AND state = 'active' AND query = '%s'" % sql)
