@@ -32,6 +32,7 @@ class AtPostgres(interactive.Steps, unittest.TestCase):
         rows = self.does(txn, "east", "SELECT current_setting('tcp_keepalives_' || word)"
                          " FROM (VALUES ('idle'), ('interval'), ('count')) AS setting (word)")[0]["rows"]
         self.assertEqual(rows, [["30"], ["10"], ["3"]])
+        self.commits(txn)
 
     def at_work(self, name, sql):
         return self.server.sql("SELECT pid" + self.sessions(name)
