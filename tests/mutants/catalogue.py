@@ -14,6 +14,7 @@ ROOT = os.path.dirname(os.path.dirname(HERE))
 LIST = os.path.join(HERE, "list.toml")
 NO_FAULT = "none"
 MEMBERS = {"name", "file", "in", "code", "fault", "what", "rules", "by"}
+OPTIONAL = {"case"}
 FAULT_MAX = 140  # characters: a line, when clang-format has been over it
 
 
@@ -23,13 +24,14 @@ class Broken(Exception):
 
 class Mutant:
     def __init__(self, entry):
-        lacking, surplus = MEMBERS - set(entry), set(entry) - MEMBERS
+        lacking, surplus = MEMBERS - set(entry), set(entry) - MEMBERS - OPTIONAL
         if lacking or surplus:
             raise Broken(f"{entry.get('name', '?')}: lacks {sorted(lacking)}, and nothing is known "
                          f"of {sorted(surplus)}")
         self.name, self.file, self.place = entry["name"], entry["file"], entry["in"]
         self.code, self.fault, self.what = entry["code"], entry["fault"], entry["what"]
         self.rules, self.by = entry["rules"], entry["by"]
+        self.case = entry.get("case")
 
     def digest(self):
         """Changes whenever the fault does, wherever it stands."""

@@ -5,15 +5,17 @@ import os
 import re
 import signal
 import subprocess
+import sys
 
 
 class Layer:
     """@tests: a regular expression for names of ctest, or None where @command, which exits with 0 for
-    an objection, says it instead. @files: whose faults it is always shown."""
+    an objection, says it instead, or where the fault itself names a case of the scripts of @server.
+    @files: whose faults it is always shown."""
 
-    def __init__(self, name, what, files, limit_s, tests=None, command=None):
+    def __init__(self, name, what, files, limit_s, tests=None, command=None, server=None):
         self.name, self.what, self.files, self.limit_s = name, what, tuple(files), limit_s
-        self.tests, self.command = tests, command
+        self.tests, self.command, self.server = tests, command, server
 
     def is_for(self, mutant):
         return self.name == mutant.by or mutant.file.startswith(self.files)
@@ -56,6 +58,10 @@ LAYERS = [
     Layer("power", "disks that forget what was not forced", [], 1200,
           tests=r"^power\.(coord|agent)$"),
     Layer("disk", "disks that fail", [], 1200, tests=r"^disk\.(coord|agent)$"),
+    Layer("postgresql", "an agent at a PostgreSQL server, the one test that is named after it", [], 300,
+          server="postgres"),
+    Layer("mariadb", "an agent at a MariaDB server, the one test that is named after it", [], 300,
+          server="mariadb"),
 ]
 
 
@@ -85,6 +91,8 @@ def targets(build, layer):
     built.)"""
     if layer.command:
         return [layer.command[0]]
+    if layer.server:
+        return ["programs", "tests/pg_tag"]
     found = set()
     for path in glob.glob(os.path.join(build, "**", "CTestTestfile.cmake"), recursive=True):
         with open(path, encoding="utf-8") as file:
@@ -113,8 +121,23 @@ def first_words(said):
     return name + (f": {case.group(1)}" if case else "" if how == "Failed" else f": {how}")
 
 
-def objection(build, layer):
+def ask_case(build, layer, case):
+    """"work Work.test_of_something", of the layer's server."""
+    script, name = case.split()
+    path = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "servers",
+                        f"test_{layer.server}_{script}.py")
+    words = [sys.executable, path, os.path.join(build, "bin", "assent-agent")]
+    words += [os.path.join(build, "tests", "pg_tag")] if layer.server == "postgres" else []
+    status, said = run_bounded([*words, name], layer.limit_s, build)
+    if status == 77 or "Ran 0 tests" in said:
+        return f"cannot be asked: {said.strip()[-200:]}"
+    return None if status == 0 else name.split(".")[-1]
+
+
+def objection(build, layer, case=None):
     """None: it has none. The build must be up to date."""
+    if layer.server:
+        return ask_case(build, layer, case)
     if layer.command:
         words = [os.path.join(build, layer.command[0]), *layer.command[1:]]
         status, said = run_bounded(words, layer.limit_s, build)

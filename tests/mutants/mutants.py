@@ -45,21 +45,21 @@ class Bench:
                  "-DCMAKE_BUILD_TYPE=RelWithDebInfo", "-DBUILD_TESTING=ON", "-DASSENT_WERROR=OFF",
                  "-DASSENT_MUTANT=" + catalogue.NO_FAULT])
 
-    def show(self, name, layer):
+    def show(self, name, layer, case=None):
         """What @layer objects to in the fault @name; None: nothing."""
         catalogue.plant(name, os.path.join(self.build, "mutants"))
         quietly(["cmake", "--build", self.build, "--target", *layers.targets(self.build, layer)])
-        return layers.objection(self.build, layer)
+        return layers.objection(self.build, layer, case)
 
-    def insist_sound(self, layer):
+    def insist_sound(self, layer, case):
         """Without a fault it must be content, or its objections would mean nothing."""
-        if layer.name not in self.sound:
+        which = (layer.name, case if layer.server else None)
+        if which not in self.sound:
             say(f"mutants: {layer.name} without a fault")
-            words = self.show(catalogue.NO_FAULT, layer)
-            self.sound[layer.name] = words
-        if self.sound[layer.name] is not None:
+            self.sound[which] = self.show(catalogue.NO_FAULT, layer, case)
+        if self.sound[which] is not None:
             raise catalogue.Broken(f"{layer.name} objects to the code without a fault: "
-                                   f"{self.sound[layer.name]}")
+                                   f"{self.sound[which]}")
 
 
 def show_all(bench, mutant, wanted):
@@ -68,9 +68,9 @@ def show_all(bench, mutant, wanted):
     for layer in layers.LAYERS:
         if not layer.is_for(mutant) or (wanted and layer.name not in wanted):
             continue
-        bench.insist_sound(layer)
+        bench.insist_sound(layer, mutant.case)
         began = time.monotonic()
-        words = bench.show(mutant.name, layer)
+        words = bench.show(mutant.name, layer, mutant.case)
         say(f"mutants: {mutant.name}: {layer.name} {time.monotonic() - began:.1f} s: "
             f"{words or 'no objection'}")
         said[layer.name] = words

@@ -162,11 +162,16 @@ class Work(unittest.TestCase):
                      "UPDATE accounts SET balance = 7 WHERE id = 1")
         self.assertEqual(self.world.balance("east", 1), 100)
 
-    def test_after_a_failed_pipeline_the_locks_are_let_go(self):
+    def test_after_a_failed_pipeline_its_session_is_as_new(self):
+        """Its locks are let go, and the next branch on it does not find a transaction that failed."""
+        self.restart("east", flags=["--sessions", "2"])  # one works, one decides
         self.refused("sql_error", "UPDATE accounts SET balance = 7 WHERE id = 1", "SELECT 1 / 0")
         wait_until(lambda: self.world.query(
             "east", "SELECT count(*) FROM pg_locks WHERE relation = 'accounts'::regclass"
                     " AND pid <> pg_backend_pid()") == ["0"], "no lock is held")
+        self.assertEqual(self.world.run("east", "UPDATE accounts SET balance = balance WHERE id = 1")[0],
+                         201)
+        self.restart("east")
 
     def test_deferred_constraints_fail_at_prepare_which_is_a_no(self):
         self.world.query("east", "CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child"
