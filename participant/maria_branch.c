@@ -136,6 +136,12 @@ static void undo_prepared(struct maria_session *session)
 bool maria_branch_is_clean(struct maria_session *session, bool done)
 {
     struct maria_branch *branch = &session->branch;
+    if (session->state_flags[0] != 'T') {
+        part_refuse(&branch->refusal, API_CAUSE_PARTICIPANT_ERROR,
+                    "the server does not tell what the transaction has done "
+                    "(session_track_transaction_info): connect to it without a proxy");
+        return false;
+    }
     if (strchr(session->state_flags, 'w') == NULL) {
         return true;
     }
