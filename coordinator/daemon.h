@@ -250,6 +250,7 @@ struct coord_daemon {
     struct coord_xact *results; /* list of the ended ones that still have theirs, oldest first */
     struct coord_key *keys;
     struct tpc_timer retention;
+    uint64_t watermark_due_ms;
     struct coord_ends ends[2]; /* [0] waits for its force, [1] gathers meanwhile */
     size_t ends_unlogged;
     uint64_t forces_begun, forces_done;

@@ -8,7 +8,8 @@
 #include <string.h>
 #include <utlist.h>
 
-enum { RETENTION_TICK_MS = 1000, RETENTION_MORE_MS = 10, RETENTION_STEP_MAX = 5000 };
+/* In small steps: an erasure is carried out with a group of forced records, which wait for it. */
+enum { RETENTION_TICK_MS = 1000, RETENTION_MORE_MS = 5, RETENTION_STEP_MAX = 100 };
 
 /* In one step of the retention. */
 struct dropped {
@@ -358,10 +359,13 @@ static void on_retention(struct tpc_timer *timer)
         drop_old(daemon, COORD_KEPT_KEYED, SIZE_MAX, &dropped);
         erase(daemon, dropped.gtids, dropped.count);
     }
-    coord_watermark_update(daemon);
+    uint64_t now_ms = tpc_clock_mono_ms();
+    if (now_ms >= daemon->watermark_due_ms) { /* it looks at all that is in flight */
+        daemon->watermark_due_ms = now_ms + RETENTION_TICK_MS;
+        coord_watermark_update(daemon);
+    }
     bool more = dropped.seen == RETENTION_STEP_MAX;
-    tpc_timer_arm(&daemon->timers, timer,
-                  tpc_clock_mono_ms() + (more ? RETENTION_MORE_MS : RETENTION_TICK_MS));
+    tpc_timer_arm(&daemon->timers, timer, now_ms + (more ? RETENTION_MORE_MS : RETENTION_TICK_MS));
 }
 
 void coord_retention_start(struct coord_daemon *daemon)

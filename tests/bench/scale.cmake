@@ -20,3 +20,5 @@ endfunction()
 
 assent_scale_test(restart restart_of_a_long_log what_ended_is_known_after_a_restart)
 assent_scale_test(slow a_participant_that_hangs a_participant_that_crawls)
+assent_scale_test(erase erasing_does_not_pause)
+assent_scale_test(size transactions_are_small many_participants)

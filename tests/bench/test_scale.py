@@ -3,10 +3,13 @@
   test_scale.py BIN_DIR TESTS_DIR [NAME…]
 """
 import os
+import re
 import resource
 import signal
 import sqlite3
 import sys
+import time
+import urllib.request
 
 from scale_world import World, get, in_flight, wait_for
 
@@ -37,6 +40,12 @@ def list_all(url, query=""):
         ids += [item["id"] for item in page["items"]]
         cursor = page["next_cursor"]
     return ids
+
+
+def retained(coordinator):
+    with urllib.request.urlopen(coordinator.url + "/metrics", timeout=30) as answer:
+        return int(re.search(r"^assent_transactions_retained (\d+)", answer.read().decode(),
+                             re.MULTILINE)[1])
 
 
 def restart_of_a_long_log(world):
@@ -117,8 +126,49 @@ def a_participant_that_crawls(world):
     assert statuses["503"] == done["retry_after"] > statuses["201"]
 
 
-TESTS = [restart_of_a_long_log, what_ended_is_known_after_a_restart, a_participant_that_hangs,
-         a_participant_that_crawls]
+def transactions_are_small(world):
+    """2 KiB and its statements, for one that waits for its participants."""
+    world.peers(["east", "west"], delay_ms=60000)
+    coordinator = world.coordinator()
+    before = coordinator.memory_bytes()
+    load = world.load(coordinator, 1, [["east", "west"]], connections=20, wait=False, rate=4000,
+                      timeout_ms=120000)
+    count = world.result(load)["statuses"]["202"]
+    each = (coordinator.memory_bytes() - before) / count
+    print(f"in flight: {count}, {each:.0f} bytes each")
+    assert in_flight(coordinator) == count and each < 2048 + 400
+
+
+def many_participants(world):
+    """32 in one transaction, and each of them with others."""
+    names = [f"p{i}" for i in range(32)]
+    world.peers(names)
+    coordinator = world.coordinator()
+    groups = [names] + [[name, names[i - 1]] for i, name in enumerate(names)]
+    done = world.result(world.load(coordinator, 2, groups, connections=32))
+    print(f"32 participants: {done['per_second']}/s")
+    assert list(done["statuses"]) == ["201"], done
+
+
+def erasing_does_not_pause(world):
+    """What ended long ago is erased in small steps, while others commit."""
+    make_log(world, world.path("coordinator"), "coordinator", 100000, 0)
+    world.peers(["east", "west"])
+    coordinator = world.coordinator("--retained-max", "1")
+    began, first = time.monotonic(), retained(coordinator)
+    load = world.load(coordinator, 3, [["east", "west"]], connections=8)
+    done = world.result(load)
+    erased = first - retained(coordinator)
+    took = time.monotonic() - began
+    print(f"erasing: {erased / took:.0f}/s beside {done['per_second']}/s, ms {done['ms']}")
+    assert list(done["statuses"]) == ["201"]
+    # A hundred each 5 ms at most: whatever the machine, no group of the log has more to do.
+    assert 0 < erased <= 20000 * took + 1000
+    wait_for(lambda: retained(coordinator) <= 1)
+
+
+TESTS = [transactions_are_small, many_participants, erasing_does_not_pause, restart_of_a_long_log,
+         what_ended_is_known_after_a_restart, a_participant_that_hangs, a_participant_that_crawls]
 
 
 def main():
