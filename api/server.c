@@ -65,6 +65,7 @@ static void run(struct api_server *server)
         server->dirty = false;
         server->ran_before_ms = server->ran_ms;
         server->ran_ms = api_server_clock_ms();
+        api_server_streams_begin(server, false);
         (void)MHD_run(server->daemon);
         if (!more_to_do(server)) {
             uv_idle_stop(&server->idle);
@@ -234,6 +235,7 @@ static void on_closed(uv_handle_t *handle)
 static void answer_all(struct api_server *server)
 {
     struct api_request *request, *next;
+    api_server_streams_begin(server, true);
     DL_FOREACH_SAFE(server->unanswered, request, next)
     {
         api_respond_problem(request, 503, "draining", "Shutting down",

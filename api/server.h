@@ -92,7 +92,8 @@ struct api_refusal;
 void api_respond_refusal(struct api_request *request, const struct api_refusal *refusal);
 
 struct api_stream;
-/* Begin a chunked answer and give the request up. Never NULL; end it in any case. */
+/* Begin an answer in pieces and give the request up. Its head leaves with the first piece; what is
+ * whole by then is not chunked. Never NULL; end it in any case. @content_type must outlive it. */
 struct api_stream *api_stream_begin(struct api_request *request, int status,
                                     const char *content_type);
 /* Queue bytes; they leave as soon as the loop turns. When the client is gone they are dropped. */

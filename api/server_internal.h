@@ -54,7 +54,10 @@ struct api_request {
 struct api_stream {
     struct api_stream *prev, *next;
     struct api_server *server;
-    struct server_conn *conn; /* NULL: the client is gone */
+    struct api_request *request; /* until the head is sent */
+    int status;
+    const char *content_type;
+    struct server_conn *conn; /* NULL: no head was sent, or the client is gone */
     struct tpc_buf pending;
     size_t sent;    /* of pending */
     bool suspended; /* waits for something to send */
@@ -77,7 +80,8 @@ struct api_server {
     bool draining, stopping;
     struct server_conn *conns;
     struct api_request *unanswered;
-    struct api_stream *streams;
+    struct api_stream *begun;   /* those whose heads wait for the first piece */
+    struct api_stream *streams; /* those whose heads are sent */
     struct api_request *spares;
     size_t spare_count, unanswered_count;
     size_t unfinished; /* answers that are not wholly sent */
@@ -156,7 +160,10 @@ void api_server_add_headers(struct api_request *request, struct MHD_Response *re
 void api_server_answer(struct api_request *request, int status, struct MHD_Response *take_response,
                        size_t size);
 
-/* server_stream.c: cut all streams off. */
+/* server_stream.c */
+/* Send the heads of the streams that have something to send, or of @all. */
+void api_server_streams_begin(struct api_server *server, bool all);
+/* Cut all streams off. */
 void api_server_streams_break(struct api_server *server);
 
 #endif

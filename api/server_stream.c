@@ -1,6 +1,10 @@
 /* Answers that come in pieces. Every loop turn's writes leave as one chunk.
  *
- * A stream has two owners: its writer until api_stream_end, and MHD until it drops the response. */
+ * The head waits for the first piece. An answer that is whole by the end of that turn leaves with
+ * it in one piece, with a Content-Length: one system call where chunks take three.
+ *
+ * A stream has two owners: its writer until api_stream_end, and MHD until it drops the response;
+ * before its head is sent it has its request in MHD's place. */
 #include "api/server_internal.h"
 #include "base/tpc_assert.h"
 
@@ -84,31 +88,86 @@ static void on_dropped(void *cls)
     }
 }
 
+/* The client of a stream that has a head reads what comes, whole or cut off. */
+static struct MHD_Response *response_of_pieces(struct api_stream *stream,
+                                               const struct api_request *request)
+{
+    struct MHD_Response *response = MHD_create_response_from_callback(
+        MHD_SIZE_UNKNOWN, STREAM_BLOCK_SIZE, on_read, stream, on_dropped);
+    if (response != NULL) {
+        stream->conn = request->conn;
+        DL_APPEND(stream->server->streams, stream);
+    }
+    return response;
+}
+
+static struct MHD_Response *response_of_whole(struct api_stream *stream)
+{
+    size_t size = stream->pending.size;
+    char *data = tpc_buf_take(&stream->pending);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(data == NULL ? 0 : size, data, MHD_RESPMEM_MUST_FREE);
+    if (response == NULL) {
+        free(data);
+    }
+    return response;
+}
+
+/* Send the head, and with it what there is. */
+static void begin(struct api_stream *stream)
+{
+    struct api_request *request = stream->request;
+    bool whole = stream->ended && !stream->broken;
+    size_t size = stream->pending.size;
+
+    DL_DELETE(stream->server->begun, stream);
+    stream->request = NULL;
+    struct MHD_Response *response =
+        whole ? response_of_whole(stream) : response_of_pieces(stream, request);
+    if (response != NULL) {
+        api_server_add_headers(request, response, stream->status, stream->content_type);
+    }
+    api_server_answer(request, stream->status, response, whole ? size : 0);
+    if (stream->ended && stream->conn == NULL) {
+        stream_free(stream);
+    }
+}
+
+void api_server_streams_begin(struct api_server *server, bool all)
+{
+    struct api_stream *stream, *next;
+    DL_FOREACH_SAFE(server->begun, stream, next)
+    {
+        if (all || stream->pending.size > 0 || stream->ended || stream->broken) {
+            begin(stream);
+        }
+    }
+}
+
 struct api_stream *api_stream_begin(struct api_request *request, int status,
                                     const char *content_type)
 {
+    struct api_server *server = request->server;
     struct api_stream *stream = calloc(1, sizeof(*stream));
     if (stream == NULL) {
         api_server_answer(request, status, NULL, 0);
         return &nowhere;
     }
-    stream->server = request->server;
-    struct MHD_Response *response;
+    stream->server = server;
+    stream->status = status;
+    stream->content_type = content_type;
     if (strcmp(request->method, "HEAD") == 0) {
         /* MHD would send the last chunk all the same, in front of the next answer. */
-        response = MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    } else {
-        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK_SIZE, on_read,
-                                                     stream, on_dropped);
+        struct MHD_Response *response =
+            MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
         if (response != NULL) {
-            stream->conn = request->conn;
-            DL_APPEND(stream->server->streams, stream);
+            api_server_add_headers(request, response, status, content_type);
         }
+        api_server_answer(request, status, response, 0);
+        return stream;
     }
-    if (response != NULL) {
-        api_server_add_headers(request, response, status, content_type);
-    }
-    api_server_answer(request, status, response, 0);
+    stream->request = request;
+    DL_APPEND(server->begun, stream);
     return stream;
 }
 
@@ -117,7 +176,7 @@ void api_stream_write(struct api_stream *stream, const void *data, size_t size)
     struct api_server *server = stream->server;
 
     TPC_ASSERT(!stream->ended);
-    if (stream->conn == NULL || stream->broken) {
+    if ((stream->conn == NULL && stream->request == NULL) || stream->broken) {
         return;
     }
     if (tpc_fp_hit(server->options.send) ||
@@ -126,6 +185,10 @@ void api_stream_write(struct api_stream *stream, const void *data, size_t size)
     } else {
         tpc_buf_add(&stream->pending, data, size);
         stream->broken = stream->pending.failed;
+    }
+    if (stream->request != NULL) {
+        api_server_kick(server);
+        return;
     }
     if (stream->broken && !stream->suspended) {
         /* The client reads nothing, so MHD asks for nothing. */
@@ -141,6 +204,10 @@ void api_stream_end(struct api_stream *stream)
         return;
     }
     stream->ended = true;
+    if (stream->request != NULL) {
+        api_server_kick(stream->server);
+        return;
+    }
     if (stream->conn == NULL) {
         stream_free(stream);
         return;

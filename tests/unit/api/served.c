@@ -69,6 +69,14 @@ static void handle_stream(void *arg, struct api_request *request, const char *co
     struct served *served = arg;
     (void)args;
     served->stream = api_stream_begin(request, 200, "application/x-ndjson");
+    api_stream_write(served->stream, "begun\n", 6);
+}
+
+static void handle_held_stream(void *arg, struct api_request *request, const char *const args[])
+{
+    struct served *served = arg;
+    (void)args;
+    served->stream = api_stream_begin(request, 200, "application/x-ndjson");
 }
 
 static void handle_stream_write(void *arg, struct api_request *request, const char *const args[])
@@ -85,6 +93,18 @@ static void handle_stream_end(void *arg, struct api_request *request, const char
 {
     struct served *served = arg;
     (void)args;
+    api_stream_end(served->stream);
+    served->stream = NULL;
+    api_respond(request, 204, "text/plain", NULL);
+}
+
+/* Its last pieces in one turn of the loop. */
+static void handle_stream_finish(void *arg, struct api_request *request, const char *const args[])
+{
+    struct served *served = arg;
+    (void)args;
+    api_stream_write(served->stream, "one\n", 4);
+    api_stream_write(served->stream, "two\n", 4);
     api_stream_end(served->stream);
     served->stream = NULL;
     api_respond(request, 204, "text/plain", NULL);
@@ -159,6 +179,8 @@ static const struct api_route routes[] = {
     {"POST", "/release", handle_release},
     {"GET", "/stream", handle_stream},
     {"POST", "/stream", handle_stream},
+    {"GET", "/stream/held", handle_held_stream},
+    {"POST", "/stream/finish", handle_stream_finish},
     {"POST", "/stream/write", handle_stream_write},
     {"POST", "/stream/end", handle_stream_end},
     {"GET", "/query", handle_query},

@@ -201,7 +201,7 @@ static void test_api_server__stream_line_arrives_before_the_next_is_written(void
 {
     int fd = probe_connect(*state);
     probe_send(fd, "GET /stream HTTP/1.1\r\nHost: x\r\n\r\n");
-    assert_true(probe_expect(fd, "\r\n\r\n")); /* the head alone */
+    assert_true(probe_expect(fd, "begun\n"));
     for (int i = 0; i < 20; i++) {
         char line[32];
         snprintf(line, sizeof(line), "line %d\n", i);
@@ -214,6 +214,35 @@ static void test_api_server__stream_line_arrives_before_the_next_is_written(void
     probe_send(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
     probe_read(fd, "GET", &answer);
     assert_int_equal(answer.status, 200);
+    close(fd);
+}
+
+static void test_api_server__stream_that_is_whole_at_once_is_not_chunked(void **state)
+{
+    int fd = probe_connect(*state);
+    probe_send(fd, "GET /stream/held HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_true(probe_stat_becomes(*state, "pending", 2));
+    struct answer finished = {0};
+    probe_post(*state, "/stream/finish", "", &finished);
+    probe_read(fd, "GET", &answer);
+    assert_int_equal(answer.status, 200);
+    assert_string_equal(answer.body, "one\ntwo\n");
+    assert_string_equal(answer_header(&answer, "Content-Length", text, sizeof(text)), "8");
+    assert_string_equal(answer_header(&answer, "Content-Type", text, sizeof(text)),
+                        "application/x-ndjson");
+    probe_send(fd, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    probe_read(fd, "GET", &answer);
+    assert_int_equal(answer.status, 200);
+    close(fd);
+}
+
+static void test_api_server__stream_that_has_said_nothing_is_cut_by_stop(void **state)
+{
+    int fd = probe_connect(*state);
+    probe_send(fd, "GET /stream/held HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_true(probe_stat_becomes(*state, "pending", 2));
+    uv_async_send(&((struct served *)*state)->quit);
+    assert_false(probe_expect(fd, "0\r\n\r\n"));
     close(fd);
 }
 
@@ -313,6 +342,8 @@ int main(void)
         TEST(test_api_server__unanswered_request_waits_and_others_go_on),
         TEST(test_api_server__client_gone_while_it_waited_is_forgotten),
         TEST(test_api_server__stream_line_arrives_before_the_next_is_written),
+        TEST(test_api_server__stream_that_is_whole_at_once_is_not_chunked),
+        TEST(test_api_server__stream_that_has_said_nothing_is_cut_by_stop),
         TEST(test_api_server__stream_client_gone_is_harmless),
         TEST(test_api_server__head_of_a_stream_has_no_body),
         TEST(test_api_server__stream_to_an_old_client_ends_with_the_connection),
