@@ -131,9 +131,19 @@ static void write_head(uint64_t ms, uint16_t counter, struct tpc_id *out)
     out->bytes[7] = (uint8_t)counter;
 }
 
+static void take_random(struct tpc_id_gen *gen, struct tpc_id *out)
+{
+    if (gen->left < sizeof out->bytes) {
+        random_bytes(gen->random, sizeof gen->random);
+        gen->left = sizeof gen->random;
+    }
+    gen->left = (uint16_t)(gen->left - sizeof out->bytes);
+    memcpy(out->bytes, gen->random + gen->left, sizeof out->bytes);
+}
+
 void tpc_id_gen_next(struct tpc_id_gen *gen, uint64_t now_ms, struct tpc_id *out)
 {
-    random_bytes(out->bytes, sizeof out->bytes);
+    take_random(gen, out);
     uint16_t seed = (uint16_t)((out->bytes[6] << 8 | out->bytes[7]) & COUNTER_SEED);
     if (now_ms > gen->last_ms) {
         gen->last_ms = now_ms;

@@ -33,6 +33,8 @@ uint64_t tpc_random_u64(void);
 struct tpc_id_gen {
     uint64_t last_ms;
     uint16_t counter;
+    uint16_t left;       /* of the pool, at its end */
+    uint8_t random[256]; /* as much as the kernel gives at once without being interrupted */
 };
 
 /* Nothing that @gen makes afterwards is smaller than @id (for a start from a log). */

@@ -42,7 +42,7 @@ LIBRARIES = {
 }
 
 SYSTEM = set("""
-    assert.h ctype.h errno.h fcntl.h float.h inttypes.h limits.h math.h netdb.h poll.h pthread.h
+    assert.h ctype.h errno.h fcntl.h float.h inttypes.h limits.h malloc.h math.h netdb.h poll.h pthread.h
     semaphore.h setjmp.h dlfcn.h execinfo.h signal.h stdalign.h stdarg.h stdatomic.h stdbool.h stddef.h stdint.h stdio.h
     stdlib.h stdnoreturn.h string.h strings.h syslog.h termios.h time.h unistd.h dirent.h getopt.h spawn.h
     ftw.h glob.h pwd.h arpa/inet.h netinet/in.h netinet/tcp.h
