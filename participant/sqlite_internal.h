@@ -339,6 +339,7 @@ struct part_sqlite {
     struct part_schema schema;
     int64_t data_version, schema_version; /* when last looked */
     bool writing;                         /* the write transaction is open */
+    bool in_place;     /* the file was seen at its path since the turn, or its last part, began */
     bool others_write; /* it was waited for in vain in this turn, which is enough */
     bool quiet;        /* triggers and foreign keys are off */
     struct part_stmts stmts;

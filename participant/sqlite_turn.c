@@ -195,6 +195,7 @@ static void do_prepares(struct part_sqlite *sqlite, struct turn *turn)
 static void do_turn(struct part_sqlite *sqlite, struct turn *turn)
 {
     sqlite->others_write = false;
+    sqlite->in_place = false;
     part_commit_jobs(sqlite, turn->commits);
     turn->commits = NULL;
     do_others(sqlite, turn);
@@ -203,6 +204,7 @@ static void do_turn(struct part_sqlite *sqlite, struct turn *turn)
     part_branch_wake_waiting(sqlite);
     queue_again(sqlite, turn);
     do_prepares(sqlite, turn);
+    sqlite->in_place = false;
     part_commit_one_phase(sqlite);
     if (sqlite->prepared > 0) {
         struct tpc_err err = {0};

@@ -84,12 +84,13 @@ bool part_write_has_moved(const struct part_sqlite *sqlite)
 
 enum tpc_rc part_write_begin(struct part_sqlite *sqlite, struct tpc_err *reterr)
 {
-    if (part_write_has_moved(sqlite)) {
+    if (!sqlite->in_place && part_write_has_moved(sqlite)) {
         return tpc_fail(reterr, TPC_EIO,
                         "%s was moved, deleted or replaced under the running agent: put it back, "
                         "or stop the agent and start it with the new path",
                         sqlite->path);
     }
+    sqlite->in_place = true;
     if (sqlite->writing && sqlite3_get_autocommit(sqlite->db) == 0) {
         return TPC_OK;
     }
