@@ -70,7 +70,12 @@ void tpc_buf_adds(struct tpc_buf *buf, const char *text)
 
 void tpc_buf_addc(struct tpc_buf *buf, char c)
 {
-    tpc_buf_add(buf, &c, 1);
+    if (buf->capacity - buf->size < 2 || buf->failed) {
+        tpc_buf_add(buf, &c, 1);
+        return;
+    }
+    buf->data[buf->size++] = c;
+    buf->data[buf->size] = '\0';
 }
 
 void tpc_buf_addf(struct tpc_buf *buf, const char *format, ...)

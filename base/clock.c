@@ -28,17 +28,36 @@ uint64_t tpc_clock_wall_us(void)
     return now_us(CLOCK_REALTIME);
 }
 
-char *tpc_time_format(uint64_t wall_us, char out[TPC_TIME_TEXT])
+/* Without the milliseconds. */
+static void format_second(uint64_t second, char out[TPC_TIME_TEXT])
 {
-    time_t seconds = (time_t)(wall_us / 1000000);
+    time_t seconds = (time_t)second;
     struct tm tm;
-    char day[TPC_TIME_TEXT - 5];
     /* Five-digit years do not fit RFC 3339, and no caller has one but by a damaged record. */
     if (gmtime_r(&seconds, &tm) == NULL || tm.tm_year > 9999 - 1900) {
         memcpy(out, "9999-12-31T23:59:59.999Z", sizeof "9999-12-31T23:59:59.999Z");
-        return out;
+        return;
     }
-    strftime(day, sizeof day, "%Y-%m-%dT%H:%M:%S", &tm);
-    snprintf(out, TPC_TIME_TEXT, "%s.%03uZ", day, (unsigned)(wall_us / 1000 % 1000));
+    strftime(out, TPC_TIME_TEXT, "%Y-%m-%dT%H:%M:%S.000Z", &tm);
+}
+
+/* Most are of the same second as the one before, and only their milliseconds differ. */
+char *tpc_time_format(uint64_t wall_us, char out[TPC_TIME_TEXT])
+{
+    enum { MS_AT = sizeof "9999-12-31T23:59:59." - 1 };
+    static _Thread_local uint64_t last_second = UINT64_MAX;
+    static _Thread_local char last[TPC_TIME_TEXT];
+    uint64_t second = wall_us / 1000000;
+    unsigned ms = (unsigned)(wall_us / 1000 % 1000);
+    if (second != last_second) {
+        format_second(second, last);
+        last_second = second;
+    }
+    memcpy(out, last, TPC_TIME_TEXT);
+    if (out[MS_AT] == '0') { /* else it is the end of the calendar */
+        out[MS_AT] = (char)('0' + ms / 100);
+        out[MS_AT + 1] = (char)('0' + ms / 10 % 10);
+        out[MS_AT + 2] = (char)('0' + ms % 10);
+    }
     return out;
 }

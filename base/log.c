@@ -111,7 +111,7 @@ static bool is_plain(const char *text)
         return false;
     }
     for (const unsigned char *s = (const unsigned char *)text; *s != '\0';) {
-        size_t length = utf8_length(s);
+        size_t length = *s < 0x80 ? 1 : utf8_length(s);
         if (length == 0 || *s <= ' ' || *s == '"' || *s == '=' || *s == '\\' || *s == 0x7f) {
             return false;
         }
@@ -127,7 +127,9 @@ static void add_key(struct tpc_buf *out, const char *key)
         add_quoted(out, key);
         tpc_buf_addc(out, ':');
     } else {
-        tpc_buf_addf(out, " %s=", key);
+        tpc_buf_addc(out, ' ');
+        tpc_buf_adds(out, key);
+        tpc_buf_addc(out, '=');
     }
 }
 
@@ -138,6 +140,15 @@ static void add_text(struct tpc_buf *out, const char *text)
     } else {
         tpc_buf_adds(out, text);
     }
+}
+
+/* Of letters, digits and dashes. */
+static void add_word(struct tpc_buf *out, const char *word)
+{
+    const char *quote = log_format == TPC_LOG_JSON ? "\"" : "";
+    tpc_buf_adds(out, quote);
+    tpc_buf_adds(out, word);
+    tpc_buf_adds(out, quote);
 }
 
 static void add_pair(struct tpc_buf *out, const struct tpc_kv *pair)
@@ -158,7 +169,7 @@ static void add_pair(struct tpc_buf *out, const struct tpc_kv *pair)
         tpc_buf_addf(out, "%" PRIu64, pair->u);
         break;
     case TPC_KV_ID:
-        add_text(out, tpc_id_format(pair->id, id));
+        add_word(out, tpc_id_format(pair->id, id));
         break;
     case TPC_KV_END:
         break;
@@ -170,11 +181,11 @@ static void add_line(struct tpc_buf *out, enum tpc_log_level level, const char *
 {
     char time[TPC_TIME_TEXT];
     tpc_time_format(tpc_clock_wall_us(), time);
-    if (log_format == TPC_LOG_JSON) {
-        tpc_buf_addf(out, "{\"ts\":\"%s\",\"level\":\"%s\"", time, level_names[level]);
-    } else {
-        tpc_buf_addf(out, "ts=%s level=%s", time, level_names[level]);
-    }
+    tpc_buf_adds(out, log_format == TPC_LOG_JSON ? "{\"ts\":\"" : "ts=");
+    tpc_buf_adds(out, time);
+    tpc_buf_adds(out, log_format == TPC_LOG_JSON ? "\",\"level\":\"" : " level=");
+    tpc_buf_adds(out, level_names[level]);
+    tpc_buf_adds(out, log_format == TPC_LOG_JSON ? "\"" : "");
     add_key(out, "evt");
     add_text(out, evt);
     for (; pairs->type != TPC_KV_END; pairs++) {
