@@ -127,10 +127,11 @@ class Recovery:
         self.coordinator("POST", "/v1/transactions/%s/abort" % txn, {})
         west.send_signal(signal.SIGCONT)
         client.join()
-        for _ in range(2):
-            wait_until(self.committed_by_others, "the agent shows that it was committed")
-            self.world.daemons["east"].kill()
-            self.world.start_agent("east")
+        wait_until(self.committed_by_others, "the agent shows that it was committed")
+        self.world.daemons["east"].kill()
+        self.world.start_agent("east")
+        # It asks its coordinator anew what was decided.
+        wait_until(self.committed_by_others, "it shows it again")
         item = self.committed_by_others()
         self.assertIn("somebody else has committed", item["resolved"]["reason"])
         wait_until(lambda: self.coordinator("GET", "/v1/transactions/" + txn).get("hazard"),
