@@ -17,7 +17,7 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { CHUNK_SIZE = 2 << 20 }; /* a huge page */
+enum { CHUNK_FIRST = 1 << 16, CHUNK_MAX = 32 << 20, HUGE_PAGE = 2 << 20 };
 
 /* Records one behind the other; freed when none of them is needed any more. */
 struct past_chunk {
@@ -34,8 +34,9 @@ struct past_entry {
 
 struct coord_past {
     struct past_chunk *chunks;
-    size_t chunk_count, chunk_capacity, chunk_used;
-    struct past_entry *entries; /* by gtid, once it is sealed */
+    size_t chunk_count, chunk_capacity;
+    size_t chunk_size, chunk_used; /* of the last one */
+    struct past_entry *entries;    /* by gtid, once it is sealed */
     size_t first, count, capacity;
     bool sorted; /* as they came */
     size_t live;
@@ -45,25 +46,35 @@ struct coord_past {
 /* In huge pages where there are any: a page fault costs more than all else that is done here. */
 static char *new_chunk(size_t size)
 {
-    char *data = size > CHUNK_SIZE ? malloc(size) : aligned_alloc(CHUNK_SIZE, CHUNK_SIZE);
-    if (data == NULL) {
-        tpc_no_memory();
-    }
-    if (size <= CHUNK_SIZE) {
-        (void)madvise(data, CHUNK_SIZE, MADV_HUGEPAGE);
+    char *data = tpc_must_malloc(size);
+    uintptr_t begin = ((uintptr_t)data + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    uintptr_t end = ((uintptr_t)data + size) / HUGE_PAGE * HUGE_PAGE;
+    if (begin < end) {
+        (void)madvise((void *)begin, end - begin, MADV_HUGEPAGE);
     }
     return data;
 }
 
+/* Twice the last one, and room for @least. */
+static size_t next_size(const struct coord_past *past, size_t least)
+{
+    size_t size = past->chunk_size == 0          ? CHUNK_FIRST
+                  : past->chunk_size < CHUNK_MAX ? 2 * past->chunk_size
+                                                 : CHUNK_MAX;
+    return size > least ? size : least;
+}
+
 static char *make_room(struct coord_past *past, size_t size)
 {
-    if (past->chunk_count == 0 || past->chunk_used + size > CHUNK_SIZE) {
+    if (past->chunk_count == 0 || past->chunk_used + size > past->chunk_size) {
         if (past->chunk_count == past->chunk_capacity) {
             past->chunk_capacity = past->chunk_capacity > 0 ? 2 * past->chunk_capacity : 16;
             past->chunks =
                 tpc_must_realloc(past->chunks, past->chunk_capacity * sizeof *past->chunks);
         }
-        past->chunks[past->chunk_count++] = (struct past_chunk){.data = new_chunk(size)};
+        past->chunk_size = next_size(past, size);
+        past->chunks[past->chunk_count++] =
+            (struct past_chunk){.data = new_chunk(past->chunk_size)};
         past->chunk_used = 0;
     }
     char *room = past->chunks[past->chunk_count - 1].data + past->chunk_used;
