@@ -55,7 +55,7 @@ class Run(unittest.TestCase):
             done = self.run_word(*words)
             self.assertEqual((done.returncode, done.stderr, done.notes), (0, "", ""))
             for word in ("demo", "build", "test", "model", "sim", "mutants", "asan", "tsan", "fuzz", "proof",
-                         "lint", "format", "help"):
+                         "bench", "lint", "format", "help"):
                 self.assertIn("\n  " + word, done.stdout)
 
     def test_an_unknown_word(self):
