@@ -12,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/time.h>
 #include <time.h>
@@ -59,6 +60,17 @@ static bool split_url(const char *url, char host[256], char port[8], char author
     return true;
 }
 
+/* As many descriptors as connections, as far as we may. */
+static void make_room(unsigned slots)
+{
+    enum { OTHERS = 64 };
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < slots + OTHERS) {
+        limit.rlim_cur = slots + OTHERS < limit.rlim_max ? slots + OTHERS : limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 enum tpc_rc cli_pump_new(const char *url, unsigned slots, const struct cli_pump_events *events,
                          struct cli_pump **ret_pump, struct tpc_err *reterr)
 {
@@ -71,6 +83,7 @@ enum tpc_rc cli_pump_new(const char *url, unsigned slots, const struct cli_pump_
     if (failed != 0) {
         return tpc_fail(reterr, TPC_EUNREACHABLE, "%s: %s", host, gai_strerror(failed));
     }
+    make_room(slots);
     struct cli_pump *pump = calloc(1, sizeof *pump + slots * sizeof pump->lines[0]);
     int epoll_fd = epoll_create1(EPOLL_CLOEXEC);
     if (pump == NULL || epoll_fd < 0) {

@@ -3,6 +3,7 @@ checked, never how fast it was."""
 
 import json
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -103,6 +104,14 @@ class Bench(unittest.TestCase):
         said = self.bench("noop", "--rate", "200", "--clients", "1", "--coordinator-flag",
                           "--failpoints", "--coordinator-flag", "coord.decision.forced=delay(50)")
         self.assertGreater(said["latency_ms"]["p50"], 250)
+
+    def test_more_clients_than_descriptors(self):
+        """The soft limit is not in the way."""
+        least, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        self.addCleanup(resource.setrlimit, resource.RLIMIT_NOFILE, (least, most))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (256, most))
+        said = self.bench("noop", "--clients", "400")
+        self.check(said, "noop", 2)
 
     def test_table(self):
         done = run("transfer", "--seconds", "1", "--warm-up", "0s", directory=self.directory)
