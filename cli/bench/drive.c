@@ -36,8 +36,9 @@ struct drive {
     struct tpc_buf body;
     uint64_t random;
     uint64_t start_us, from_us;
-    _Atomic uint64_t to_us; /* the sampler looks at it */
-    uint64_t arrivals;      /* that were sent */
+    _Atomic uint64_t to_us;    /* the sampler looks at it */
+    _Atomic uint64_t finished; /* and at this, which counts commits and aborts */
+    uint64_t arrivals;         /* that were sent */
     struct cli_histogram recent;
     uint64_t recent_since_us;
 };
@@ -59,8 +60,10 @@ static void *sampler(void *arg)
 {
     struct drive *drive = arg;
     wait_until(drive, false);
+    uint64_t finished = atomic_load(&drive->finished);
     cli_sample_take(&drive->plan->sample, &drive->result->before);
     wait_until(drive, true);
+    drive->result->finished = atomic_load(&drive->finished) - finished;
     cli_sample_take(&drive->plan->sample, &drive->result->after);
     return NULL;
 }
@@ -170,6 +173,7 @@ static void on_answer(void *arg, unsigned index, const struct cli_pump_answer *a
     uint64_t now_us = tpc_clock_mono_us();
     bool counts = is_counted(drive, slot);
     result->ended += counts;
+    drive->finished += answer->status == 201 || answer->status == 409;
     switch (answer->status) {
     case 201:
         note_commit(drive, slot, counts, now_us);

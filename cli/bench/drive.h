@@ -31,6 +31,9 @@ struct cli_drive_result {
     struct cli_histogram latency;
     uint64_t ended, aborts[API_CAUSE_COUNT], refused, late, hazards, broken, unsent;
     struct cli_sample before, after; /* the measured time */
+    /* Committed or aborted between the two, as clients count: metrics come a little later than the
+     * processor times of a sample, and much later from a daemon that is behind. */
+    uint64_t finished;
     /* Of the whole run. */
     int64_t sums[CLI_BENCH_MEMBERS_MAX]; /* what commits that were told add to the accounts */
     uint64_t told;                       /* commits */

@@ -131,7 +131,7 @@ static void print_costs(const struct cli_bench *bench, const struct cli_drive_re
         const struct cli_sample *before = &result->before, *after = &result->after;
         int member = member_of(bench, plan->processes[i].name);
         cli_table_add(&table, plan->processes[i].name);
-        cli_table_addf(&table, "%.1f", per(after->cpu_us[i], before->cpu_us[i], costs->ended));
+        cli_table_addf(&table, "%.1f", per(after->cpu_us[i], before->cpu_us[i], result->finished));
         cli_table_addf(&table, "%.2f",
                        per(after->cpu_us[i], before->cpu_us[i], after->at_us - before->at_us));
         if (strcmp(plan->processes[i].name, "coordinator") == 0) {
@@ -241,7 +241,7 @@ static void write_processes(struct tpc_buf *out, const struct cli_bench *bench,
         api_jw_key(out, "name");
         api_jw_str(out, plan->processes[i].name);
         key_u64(out, "pid", (uint64_t)plan->processes[i].pid);
-        key_double(out, "cpu_us", per(after->cpu_us[i], before->cpu_us[i], costs->ended));
+        key_double(out, "cpu_us", per(after->cpu_us[i], before->cpu_us[i], result->finished));
         key_double(out, "cores",
                    per(after->cpu_us[i], before->cpu_us[i], after->at_us - before->at_us));
         if (member >= 0 && before->member_told[member] && after->member_told[member]) {
