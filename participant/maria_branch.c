@@ -5,6 +5,8 @@
  * and on as above, else XA END, XA ROLLBACK one phase                   … XA END, XA COMMIT … ONE
  * PHASE
  *
+ *   interactive                 XA START, marker; statements; … statements; then as above
+ *
  * Whatever is between two semicolons here is one round trip. Any error ends the whole branch: after
  * a lock that was not had in time the server has undone that statement only, and would prepare the
  * rest. */
@@ -59,6 +61,13 @@ static void finish(struct maria_session *session, enum part_job_outcome outcome)
     session->busy = false;
     session->retires |= session->conn != NULL && (branch->taints || branch->stopping);
     end_job(session->maria, branch, outcome);
+}
+
+/* Until its next step the session is the branch's. */
+static void stay_open(struct maria_session *session)
+{
+    session->branch.phase = MARIA_OPEN;
+    end_job(session->maria, &session->branch, PART_JOB_EXECUTED);
 }
 
 static void hold(struct maria_session *session)
@@ -264,6 +273,10 @@ static void end_of_work(struct maria_session *session)
 {
     struct maria_branch *branch = &session->branch;
     api_jw_close(&branch->job->results, ']');
+    if (branch->job->kind == PART_JOB_EXECUTE) {
+        stay_open(session);
+        return;
+    }
     if (branch->marked) {
         end_writes(session);
         return;
@@ -461,10 +474,40 @@ static void limit_time(struct maria_session *session)
     }
 }
 
+static void on_limited(struct maria_session *session)
+{
+    if (session->error.code != 0) {
+        refuse_by_error(session, -1);
+    } else {
+        next_statement(session);
+    }
+}
+
+/* In the transaction that the first step began. */
+static void go_on(struct maria_session *session)
+{
+    if (is_refused(&session->branch)) {
+        roll_back(session, PART_JOB_REFUSED);
+        return;
+    }
+    session->branch.phase = MARIA_WORKING;
+    tpc_buf_clear(&session->text);
+    limit_time(session);
+    if (session->text.size > 0) {
+        maria_send(session, NULL, on_limited);
+    } else {
+        next_statement(session);
+    }
+}
+
 void maria_branch_examined(struct maria_session *session)
 {
     struct maria_branch *branch = &session->branch;
     char xid[MARIA_XID_TEXT];
+    if (branch->job->executed > 0) {
+        go_on(session);
+        return;
+    }
     if (is_refused(branch)) {
         finish(session, PART_JOB_REFUSED);
         return;
@@ -486,17 +529,24 @@ void maria_branch_examined(struct maria_session *session)
 void maria_branch_begin(struct maria_session *session, struct part_job *job)
 {
     struct part_maria *maria = session->maria;
+    bool open = job->executed > 0;
     session->branch = (struct maria_branch){.job = job,
                                             .gtid = job->gtid,
                                             .coordinator_id = job->coordinator_id,
+                                            .marked = open && session->branch.marked,
+                                            .taints = open && session->branch.taints,
                                             .refusal.statement = -1};
     session->busy = true;
-    session->state_flags[0] = '\0';
-    maria->stats.prepares++;
+    if (!open) {
+        session->state_flags[0] = '\0';
+    }
+    maria->stats.prepares += job->kind == PART_JOB_PREPARE;
     job->session = session;
     tpc_buf_clear(&job->results);
     api_jw_open(&job->results, '[');
-    if (!judge(&session->branch)) {
+    if (!judge(&session->branch) && open) {
+        roll_back(session, PART_JOB_REFUSED);
+    } else if (is_refused(&session->branch)) {
         finish(session, PART_JOB_REFUSED);
     } else if (tpc_fp_hit(maria->options.failpoints.execute)) {
         maria_session_lose(session, broken);
@@ -506,6 +556,14 @@ void maria_branch_begin(struct maria_session *session, struct part_job *job)
 }
 
 /* ---- What ends it early ---- */
+
+void maria_branch_undo(struct maria_session *session, struct part_job *job)
+{
+    session->branch.job = job;
+    job->session = session;
+    session->maria->stats.aborts++;
+    roll_back(session, PART_JOB_ABORTED);
+}
 
 void maria_branch_on_lost(struct maria_session *session, const char *words)
 {
@@ -527,6 +585,10 @@ void maria_branch_on_lost(struct maria_session *session, const char *words)
             branch->job = NULL;
             part_job_end_as(&maria->ends, job, PART_JOB_RETRY, API_CAUSE_PARTICIPANT_ERROR, words);
         }
+        return;
+    case MARIA_OPEN:
+        session->busy = false;
+        maria_pinned_on_lost(session, words);
         return;
     case MARIA_EXAMINING:
     case MARIA_WORKING:

@@ -2,7 +2,8 @@
  * transactions? What is written there stays when the branch is rolled back. Their words do not
  * tell, for there are views, triggers and functions. EXPLAIN does: it opens and locks what the
  * statement would write, does nothing, and the server's own record of the transaction then says
- * what kind of tables there were. In a transaction of its own, which is rolled back. */
+ * what kind of tables there were. In a transaction of its own, which is rolled back; or in that of
+ * the branch, if that is open. */
 #include "participant/maria_internal.h"
 
 #include <mysqld_error.h>
@@ -113,7 +114,12 @@ static void next(struct maria_session *session)
         branch->at++;
     }
     if (refused || branch->at == statements->count) {
-        say(session, "ROLLBACK", on_over);
+        if (branch->job->executed > 0) {
+            branch->at = 0;
+            maria_branch_examined(session);
+        } else {
+            say(session, "ROLLBACK", on_over);
+        }
         return;
     }
     MYSQL_STMT *stmt = mysql_stmt_init(session->conn);
@@ -145,5 +151,9 @@ void maria_examine(struct maria_session *session)
         maria_branch_examined(session);
         return;
     }
-    say(session, "START TRANSACTION", on_begun);
+    if (branch->job->executed > 0) {
+        next(session);
+    } else {
+        say(session, "START TRANSACTION", on_begun);
+    }
 }

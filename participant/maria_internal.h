@@ -144,6 +144,7 @@ enum maria_phase {
     MARIA_ENDING,     /* it is rolled back, whether refused or read-only */
     MARIA_HELD,       /* prepared: it waits for its decision */
     MARIA_DECIDING,
+    MARIA_OPEN, /* interactive: it waits for its next step, without a job */
 };
 
 struct maria_branch {
@@ -197,6 +198,8 @@ struct maria_session {
     uint64_t found_rows;  /* of the last result of a text */
     /* Work */
     struct maria_branch branch;
+    struct tpc_id lost_by;    /* it was lost while this branch was open, … */
+    char lost_words[200];     /* … because of this */
     struct maria_stmt *stmts; /* least recently used first */
     uint64_t statement_timeout_ms;
     /* Decisions */
@@ -258,10 +261,20 @@ void maria_write_row(struct tpc_buf *out, MYSQL_STMT *stmt);
  * maria_branch_examined. */
 void maria_examine(struct maria_session *session);
 
+/* ---- maria_pinned.c: interactive branches between their steps ---- */
+
+/* A step, or what follows on steps: the prepare, or the abort of what is not prepared. False: the
+ * job is none of these. */
+bool maria_pinned_submit(struct part_maria *maria, struct part_job *job);
+void maria_pinned_on_lost(struct maria_session *session, const char *words);
+
 /* ---- maria_branch.c: the work ---- */
 
+/* On a session that is idle, or in which this branch is open. */
 void maria_branch_begin(struct maria_session *session, struct part_job *job);
 void maria_branch_examined(struct maria_session *session);
+/* Undo what is open, for @job. */
+void maria_branch_undo(struct maria_session *session, struct part_job *job);
 /* Has it written to a table whose engine has no transactions? Then refuse it. */
 bool maria_branch_is_clean(struct maria_session *session, bool done);
 void maria_branch_on_lost(struct maria_session *session, const char *words);
@@ -342,10 +355,13 @@ struct part_maria {
     char host_address[64]; /* as resolved at first; "" when it is not to be used */
     MYSQL *control;        /* before start */
     struct maria_facts facts;
-    struct tpc_id identity; /* of the table of markers */
-    struct maria_session *work, *deciders;
-    size_t work_count, decider_count;
-    struct part_job_queue queue; /* branches that wait for a session */
+    struct tpc_id identity;         /* of the table of markers */
+    struct maria_session *sessions; /* first those for work, then for decisions, then those that an
+                                       interactive branch has for itself */
+    struct maria_session *work, *deciders, *pinned;
+    size_t work_count, decider_count, pinned_count;
+    struct part_job_queue queue;   /* branches that wait for a session */
+    struct part_job_queue openers; /* interactive ones, for their first step */
     struct part_job *decisions, *decisions_last;
     unsigned long *kills; /* sessions of which the statement is to be cancelled */
     size_t kill_count, kill_capacity;
@@ -360,7 +376,12 @@ struct part_maria {
     bool started, closing;
 };
 
-struct maria_session *maria_session_at(struct part_maria *maria, size_t i);
+static inline size_t maria_session_count(const struct part_maria *maria)
+{
+    return maria->work_count + maria->decider_count + maria->pinned_count;
+}
+void maria_refuse_job(struct part_maria *maria, struct part_job *job, enum api_cause_code code,
+                      const char *words);
 /* Hand branches that wait to sessions, and arm the timer. */
 void maria_run(struct part_maria *maria);
 struct maria_held *maria_held_find(const struct part_maria *maria, const struct tpc_id *gtid);

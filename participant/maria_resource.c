@@ -9,23 +9,24 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { SESSIONS_A_CORE = 8, SESSIONS_MAX = 1000, RESULT_DEFAULT = 4 << 20, WAIT_DEFAULT = 10000 };
+enum {
+    SESSIONS_A_CORE = 8,
+    SESSIONS_MAX = 1000,
+    RESULT_DEFAULT = 4 << 20,
+    WAIT_DEFAULT = 10000,
+    OPEN_DEFAULT = 32
+};
 
 static struct part_maria *of(struct part_resource *resource)
 {
     return (struct part_maria *)resource;
 }
 
-static void refuse(struct part_maria *maria, struct part_job *job, enum api_cause_code code,
-                   const char *words)
+void maria_refuse_job(struct part_maria *maria, struct part_job *job, enum api_cause_code code,
+                      const char *words)
 {
     maria->stats.conflicts += code == API_CAUSE_CONFLICT;
     part_job_end_as(&maria->ends, job, PART_JOB_REFUSED, code, words);
-}
-
-struct maria_session *maria_session_at(struct part_maria *maria, size_t i)
-{
-    return i < maria->work_count ? &maria->work[i] : &maria->deciders[i - maria->work_count];
 }
 
 /* ---- What the server holds ---- */
@@ -61,25 +62,28 @@ void maria_held_drop(struct part_maria *maria, const struct tpc_id *gtid)
 
 /* ---- Branches that wait for a session ---- */
 
-static void expire(struct part_maria *maria, uint64_t now_ms)
+static void expire(struct part_maria *maria, struct part_job_queue *queue, uint64_t now_ms)
 {
-    struct part_job *job = part_job_queue_expire(&maria->queue, now_ms);
+    struct part_job *job = part_job_queue_expire(queue, now_ms);
     while (job != NULL) {
         struct part_job *next = job->next;
-        refuse(maria, job, API_CAUSE_TIMEOUT,
-               "the time of the transaction ran out while the branch waited for a session of the "
-               "server (--sessions)");
+        maria_refuse_job(
+            maria, job, API_CAUSE_TIMEOUT,
+            "the time of the transaction ran out while the branch waited for a session of the "
+            "server (--sessions)");
         job = next;
     }
 }
 
-/* An idle session; NULL: none, but some may be on their way. */
-static struct maria_session *idle_session(struct part_maria *maria, bool *ret_alive)
+/* An idle one of these sessions, which @wanted branches wait for; NULL: none, but some may be on
+ * their way. */
+static struct maria_session *idle_session(struct maria_session *sessions, size_t count,
+                                          size_t wanted, bool *ret_alive)
 {
     size_t coming = 0;
     *ret_alive = false;
-    for (size_t i = 0; i < maria->work_count; i++) {
-        struct maria_session *session = &maria->work[i];
+    for (size_t i = 0; i < count; i++) {
+        struct maria_session *session = &sessions[i];
         if (session->state == MARIA_READY && !session->busy && !session->retires &&
             !session->failed) {
             *ret_alive = true;
@@ -88,29 +92,31 @@ static struct maria_session *idle_session(struct part_maria *maria, bool *ret_al
         *ret_alive |= session->state != MARIA_CLOSED;
         coming += session->state == MARIA_CONNECTING || session->state == MARIA_SETTING_UP;
     }
-    for (size_t i = 0; i < maria->work_count && coming < maria->queue.count; i++) {
-        if (maria->work[i].state == MARIA_CLOSED) {
-            maria_session_want(&maria->work[i]);
-            coming += maria->work[i].state != MARIA_CLOSED;
-            *ret_alive |= maria->work[i].state != MARIA_CLOSED;
+    for (size_t i = 0; i < count && coming < wanted; i++) {
+        if (sessions[i].state == MARIA_CLOSED) {
+            maria_session_want(&sessions[i]);
+            coming += sessions[i].state != MARIA_CLOSED;
+            *ret_alive |= sessions[i].state != MARIA_CLOSED;
         }
     }
     return NULL;
 }
 
-static void hand_out(struct part_maria *maria)
+static void hand_out(struct part_maria *maria, struct part_job_queue *queue,
+                     struct maria_session *sessions, size_t count)
 {
-    while (maria->queue.first != NULL) {
+    while (queue->first != NULL) {
         bool alive;
-        struct maria_session *session = idle_session(maria, &alive);
+        struct maria_session *session = idle_session(sessions, count, queue->count, &alive);
         if (session == NULL && alive) {
             return;
         }
         if (session == NULL) {
-            refuse(maria, part_job_queue_take(&maria->queue), API_CAUSE_PARTICIPANT_ERROR,
-                   maria->trouble[0] != '\0' ? maria->trouble : "the server is unreachable");
+            maria_refuse_job(maria, part_job_queue_take(queue), API_CAUSE_PARTICIPANT_ERROR,
+                             maria->trouble[0] != '\0' ? maria->trouble
+                                                       : "the server is unreachable");
         } else {
-            maria_branch_begin(session, part_job_queue_take(&maria->queue));
+            maria_branch_begin(session, part_job_queue_take(queue));
         }
     }
 }
@@ -203,8 +209,9 @@ static void arm(struct part_maria *maria)
 {
     uint64_t next_ms =
         earlier(part_job_queue_deadline_ms(&maria->queue), maria_doubts_next_ms(maria));
-    for (size_t i = 0; i < maria->work_count + maria->decider_count; i++) {
-        const struct maria_session *session = maria_session_at(maria, i);
+    next_ms = earlier(next_ms, part_job_queue_deadline_ms(&maria->openers));
+    for (size_t i = 0; i < maria_session_count(maria); i++) {
+        const struct maria_session *session = &maria->sessions[i];
         next_ms = earlier(next_ms, session_next_ms(session));
         next_ms = earlier(next_ms, reopen_ms(session));
         next_ms = earlier(next_ms, let_go_ms(session));
@@ -220,10 +227,12 @@ void maria_run(struct part_maria *maria)
 {
     uint64_t now_ms = tpc_clock_mono_ms();
     maria_sessions_settle(maria);
-    expire(maria, now_ms);
+    expire(maria, &maria->queue, now_ms);
+    expire(maria, &maria->openers, now_ms);
     let_go_of_some(maria, now_ms);
     maria_sessions_settle(maria);
-    hand_out(maria);
+    hand_out(maria, &maria->openers, maria->pinned, maria->pinned_count);
+    hand_out(maria, &maria->queue, maria->work, maria->work_count);
     maria_doubts_expire(maria, now_ms);
     maria_decide_run(maria);
     maria_sessions_settle(maria);
@@ -235,10 +244,10 @@ static void on_timer(struct tpc_timer *timer)
     struct part_maria *maria =
         (struct part_maria *)((char *)timer - offsetof(struct part_maria, timer));
     uint64_t now_ms = tpc_clock_mono_ms();
-    for (size_t i = 0; i < maria->work_count + maria->decider_count; i++) {
-        look_at(maria_session_at(maria, i), now_ms);
-        if (reopen_ms(maria_session_at(maria, i)) <= now_ms) {
-            maria_session_want(maria_session_at(maria, i));
+    for (size_t i = 0; i < maria_session_count(maria); i++) {
+        look_at(&maria->sessions[i], now_ms);
+        if (reopen_ms(&maria->sessions[i]) <= now_ms) {
+            maria_session_want(&maria->sessions[i]);
         }
     }
     maria_run(maria);
@@ -251,20 +260,15 @@ static void submit(struct part_resource *resource, struct part_job *job)
 {
     struct part_maria *maria = of(resource);
     job->session = NULL;
-    if (job->kind == PART_JOB_EXECUTE) {
-        refuse(maria, job, API_CAUSE_NOT_SUPPORTED,
-               "interactive transactions are not supported at MariaDB yet: submit the whole "
-               "transaction at once");
+    if (maria_pinned_submit(maria, job)) {
+        maria_run(maria);
         return;
     }
     if (job->kind != PART_JOB_PREPARE) {
         maria_decide_submit(maria, job);
-    } else if (job->executed > 0) {
-        refuse(maria, job, API_CAUSE_WORK_LOST, "the steps of this branch are not known here");
-        return;
     } else if (maria->queue.count >= maria->options.waiting_max) {
-        refuse(maria, job, API_CAUSE_CONFLICT,
-               "too many branches wait for a session of the server (--waiting-max)");
+        maria_refuse_job(maria, job, API_CAUSE_CONFLICT,
+                         "too many branches wait for a session of the server (--waiting-max)");
         return;
     } else {
         maria->stats.waits++;
@@ -280,8 +284,9 @@ static void cancel(struct part_resource *resource, struct part_job *job)
     atomic_store(&job->cancelled, true);
     if (job->session != NULL) {
         maria_branch_stop(job->session, API_CAUSE_CLIENT_ABORT, words);
-    } else if (part_job_queue_remove(&maria->queue, job)) {
-        refuse(maria, job, API_CAUSE_CLIENT_ABORT, words);
+    } else if (part_job_queue_remove(&maria->queue, job) ||
+               part_job_queue_remove(&maria->openers, job)) {
+        maria_refuse_job(maria, job, API_CAUSE_CLIENT_ABORT, words);
     }
     maria_run(maria);
 }
@@ -388,8 +393,7 @@ static void free_all(struct part_maria *maria)
     maria_url_done(&maria->url);
     free(maria->kills);
     free(maria->forgets);
-    free(maria->work);
-    free(maria->deciders);
+    free(maria->sessions);
     free(maria->name);
     free(maria);
 }
@@ -399,11 +403,12 @@ static void close_resource(struct part_resource *resource)
     struct part_maria *maria = of(resource);
     struct part_job *job;
     maria->closing = true;
-    while ((job = part_job_queue_take(&maria->queue)) != NULL) {
-        refuse(maria, job, API_CAUSE_PARTICIPANT_ERROR, "the participant is stopping");
+    while ((job = part_job_queue_take(&maria->queue)) != NULL ||
+           (job = part_job_queue_take(&maria->openers)) != NULL) {
+        maria_refuse_job(maria, job, API_CAUSE_PARTICIPANT_ERROR, "the participant is stopping");
     }
-    for (size_t i = 0; i < maria->work_count + maria->decider_count; i++) {
-        maria_session_done(maria_session_at(maria, i));
+    for (size_t i = 0; i < maria_session_count(maria); i++) {
+        maria_session_done(&maria->sessions[i]);
     }
     maria_doubts_done(maria);
     while ((job = maria->decisions) != NULL) {
@@ -433,7 +438,8 @@ static const struct part_resource_ops maria_ops = {
 };
 
 /* One of four for decisions, for those are short. A branch keeps its session until it is decided,
- * and so they are more than at a server where it does not. */
+ * and so they are more than at a server where it does not. Those of interactive branches are opened
+ * when they are needed, beside the others: a client that thinks keeps nobody from working. */
 static void make_sessions(struct part_maria *maria)
 {
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -444,11 +450,16 @@ static void make_sessions(struct part_maria *maria)
     count = count < 2 ? 2 : count > SESSIONS_MAX ? SESSIONS_MAX : count;
     maria->decider_count = count / 4 > 1 ? (size_t)count / 4 : 1;
     maria->work_count = (size_t)count - maria->decider_count;
-    maria->work = tpc_must_calloc(maria->work_count, sizeof *maria->work);
-    maria->deciders = tpc_must_calloc(maria->decider_count, sizeof *maria->deciders);
-    for (size_t i = 0; i < maria->work_count + maria->decider_count; i++) {
-        maria_session_at(maria, i)->maria = maria;
-        maria_session_at(maria, i)->decides = i >= maria->work_count;
+    maria->pinned_count =
+        (size_t)(maria->options.open_max != 0 ? maria->options.open_max : OPEN_DEFAULT);
+    maria->sessions = tpc_must_calloc(maria_session_count(maria), sizeof *maria->sessions);
+    maria->work = maria->sessions;
+    maria->deciders = maria->work + maria->work_count;
+    maria->pinned = maria->deciders + maria->decider_count;
+    for (struct maria_session *s = maria->sessions;
+         s < maria->sessions + maria_session_count(maria); s++) {
+        s->maria = maria;
+        s->decides = s >= maria->deciders && s < maria->pinned;
     }
 }
 

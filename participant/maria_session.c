@@ -355,8 +355,8 @@ void maria_session_done(struct maria_session *session)
 
 void maria_sessions_settle(struct part_maria *maria)
 {
-    for (size_t i = 0; i < maria->work_count + maria->decider_count; i++) {
-        struct maria_session *session = maria_session_at(maria, i);
+    for (size_t i = 0; i < maria_session_count(maria); i++) {
+        struct maria_session *session = &maria->sessions[i];
         if (session->failed) {
             maria_session_lose(session, "its connection cannot be used any more");
         } else if (session->retires && !session->busy && session->state == MARIA_READY) {
