@@ -7,6 +7,7 @@ import collections
 import http.client
 import os
 import random
+import subprocess
 import sys
 import time
 import unittest
@@ -61,6 +62,8 @@ class Killed(unittest.TestCase):
         for txn, outcome in told.items():
             if outcome is not None:
                 self.assertEqual(txn in legs, outcome, txn)
+        self.assertEqual(subprocess.run([os.path.join(PROGRAMS, "assent"), "--url", bank.urls["coordinator"],
+                                         "check"], timeout=120).returncode, 0)
         counts = collections.Counter(told.values())
         print("seed %d, %d s, %d clients: %s killed; %d transfers: %d committed, %d aborted, %d whose "
               "client was not told, of which %d are there; nothing is prepared, the sum is as it was"
