@@ -305,6 +305,7 @@ void cli_play_restart(struct cli_play *play, struct cli_node *node, const char *
 
 void cli_play_revive_one(struct cli_play *play, struct cli_node *node)
 {
+    revive_servers(play);
     if (!cli_play_is_over(play) && is_down(play, node)) {
         cli_play_start(play, node, NULL);
     }

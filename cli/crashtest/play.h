@@ -110,7 +110,7 @@ struct cli_node *cli_play_member(struct cli_play *play, unsigned member);
  * it there while it starts, it is started again. */
 void cli_play_start(struct cli_play *play, struct cli_node *node, const char *failpoints);
 void cli_play_restart(struct cli_play *play, struct cli_node *node, const char *failpoints);
-/* Start it when it has died. */
+/* Start it when it has died; servers, too. */
 void cli_play_revive_one(struct cli_play *play, struct cli_node *node);
 /* Start whoever has died; kill whom the proxy wants dead. */
 void cli_play_revive(struct cli_play *play);
