@@ -1,10 +1,10 @@
 #include "cli/demo_stage.h"
 
 #include "base/tpc_assert.h"
+#include "cli/scratch.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -82,47 +82,26 @@ void cli_stage_tell(const struct cli_stage *stage, const char *text)
 
 /* ---- The directory ---- */
 
-static bool find_programs(char *out, size_t size)
-{
-    ssize_t length = readlink("/proc/self/exe", out, size - 1);
-    if (length <= 0) {
-        return false;
-    }
-    out[length] = '\0';
-    char *slash = strrchr(out, '/');
-    if (slash != NULL) {
-        *slash = '\0';
-    }
-    return slash != NULL;
-}
-
 bool cli_stage_open(struct cli_stage *stage)
 {
-    const char *base = getenv("TMPDIR");
     struct sigaction action = {.sa_handler = on_interrupt};
+    struct tpc_err err = {0};
     *stage = (struct cli_stage){0};
-    int length = snprintf(stage->directory, sizeof(stage->directory), "%s/assent-demo-XXXXXX",
-                          base != NULL && base[0] == '/' ? base : "/tmp");
-    if (length >= (int)sizeof(stage->directory) || mkdtemp(stage->directory) == NULL) {
-        fprintf(stderr, "assent: cannot make %s: %s\n", stage->directory, strerror(errno));
-        return false;
+    enum tpc_rc rc =
+        cli_scratch_make("demo", NULL, stage->directory, sizeof(stage->directory), &err);
+    if (rc == TPC_OK) {
+        rc = cli_programs_find(stage->programs, sizeof(stage->programs), &err);
+        if (rc != TPC_OK) {
+            cli_scratch_remove(stage->directory);
+        }
     }
-    if (!find_programs(stage->programs, sizeof(stage->programs))) {
-        fprintf(stderr, "assent: cannot find out where this program lies\n");
-        rmdir(stage->directory);
+    if (rc != TPC_OK) {
+        fprintf(stderr, "assent: %s\n", err.text);
         return false;
     }
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
     return true;
-}
-
-static int remove_one(const char *path, const struct stat *status, int type, struct FTW *ftw)
-{
-    (void)status;
-    (void)type;
-    (void)ftw;
-    return remove(path);
 }
 
 void cli_stage_write_file(struct cli_stage *stage, const char *name, const char *text)
@@ -400,6 +379,6 @@ void cli_stage_close(struct cli_stage *stage, bool keep)
     if (keep) {
         printf("Everything is still in %s\n", stage->directory);
     } else if (!stage->failed) {
-        nftw(stage->directory, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        cli_scratch_remove(stage->directory);
     }
 }

@@ -1,11 +1,13 @@
 /* The work of a branch on a session.
  *
- *   statements that write       XA START, marker; statements; XA END, XA PREPARE
- *   what looks like queries     XA START; statements; what did they do? When they wrote: marker,
- * and on as above, else XA END, XA ROLLBACK one phase                   … XA END, XA COMMIT … ONE
- * PHASE
+ *   statements that write   XA START, marker; statements; XA END, XA PREPARE
  *
- *   interactive                 XA START, marker; statements; … statements; then as above
+ *   what looks like queries XA START; statements; what did they do? When they wrote: marker, and on
+ *                           as above, else XA END, XA ROLLBACK
+ *
+ *   one phase               as these, but XA END, XA COMMIT … ONE PHASE
+ *
+ *   interactive             XA START, marker; statements; … statements; then as these
  *
  * Whatever is between two semicolons here is one round trip. Any error ends the whole branch: after
  * a lock that was not had in time the server has undone that statement only, and would prepare the

@@ -176,8 +176,7 @@ enum pg_session_state { PG_CLOSED, PG_CONNECTING, PG_SETTING_UP, PG_READY };
 
 struct pg_session {
     struct part_pg *pg;
-    bool decides; /* for decisions, … */
-    bool pins;    /* … for interactive branches, else for work */
+    bool decides; /* for decisions, else for work */
     enum pg_session_state state;
     PGconn *conn;
     struct api_poll *poll;

@@ -509,7 +509,6 @@ static void make_sessions(struct part_pg *pg)
     for (struct pg_session *s = pg->sessions; s < pg->sessions + pg_session_count(pg); s++) {
         s->pg = pg;
         s->decides = s >= pg->deciders && s < pg->pinned;
-        s->pins = s >= pg->pinned;
     }
 }
 

@@ -197,8 +197,7 @@ static void *watch(void *arg)
 {
     struct cli_play *play = arg;
     const struct cli_node *node = &play->world.nodes[play->plot.node];
-    const struct cli_proc log = {.out_path = ""};
-    struct cli_proc whole = log;
+    struct cli_proc whole = {0}; /* all it ever said */
     char mark[CLI_POINT_MAX + 32];
     (void)snprintf(mark, sizeof mark, "name=%s action=delay", play->plot.point);
     (void)snprintf(whole.out_path, sizeof whole.out_path, "%.200s/%s.log", play->world.directory,

@@ -292,39 +292,30 @@ void cli_server_url(const struct cli_server *server, const char *database, char 
                    database);
 }
 
+static void fill(struct cli_client *client, const char *const *words)
+{
+    size_t count = 0;
+    for (; words[count] != NULL && count < CLI_CLIENT_WORDS - 1; count++) {
+        client->words[count] = words[count];
+    }
+    client->words[count] = NULL;
+}
+
 void cli_server_client(const struct cli_server *server, const char *database, const char *sql,
                        struct cli_client *ret_client)
 {
     struct cli_client *client = ret_client;
-    size_t count = 0;
     if (server->engine == CLI_ENGINE_POSTGRESQL) {
-        const char *const words[] = {
-            "psql", "-XqAt",      "-v", "ON_ERROR_STOP=1",
-            "-h",   client->host, "-p", client->port,
-            "-U",   "assent",     "-d", database[0] ? database : "postgres",
-            "-c",   sql};
         (void)snprintf(client->host, sizeof client->host, "%s", server->directory);
         (void)snprintf(client->port, sizeof client->port, "%u", server->port);
-        for (; count < sizeof words / sizeof words[0]; count++) {
-            client->words[count] = words[count];
-        }
+        fill(client,
+             WORDS("psql", "-XqAt", "-v", "ON_ERROR_STOP=1", "-h", client->host, "-p", client->port,
+                   "-U", "assent", "-d", database[0] != '\0' ? database : "postgres", "-c", sql));
     } else {
-        const char *const words[] = {"mariadb",    "--no-defaults",
-                                     "--batch",    "--skip-column-names",
-                                     "--raw",      "-S",
-                                     client->host, "-u",
-                                     "root",       "-D",
-                                     database,     "-e",
-                                     sql};
         (void)snprintf(client->host, sizeof client->host, "%s/sock", server->directory);
-        for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
-            bool no_database = database[0] == '\0' && (i == 9 || i == 10);
-            if (!no_database) {
-                client->words[count++] = words[i];
-            }
-        }
+        fill(client, WORDS("mariadb", "--no-defaults", "--batch", "--skip-column-names", "--raw",
+                           "-S", client->host, "-u", "root", "-e", sql, database));
     }
-    client->words[count] = NULL;
 }
 
 static void read_all(const char *path, struct tpc_buf *out)
