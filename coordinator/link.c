@@ -2,9 +2,12 @@
  *
  * Prepares and outcomes have lanes of their own, so that no decision waits behind a branch that
  * waits for a lock. So has what goes on with an interactive branch: others may wait for its locks,
- * and are not to keep its next step or its prepare from leaving. A request that has been out for
- * LANE_FRESH_MS is waiting for something slow and no longer keeps its lane: the next one may leave
- * beside it, up to lanes_max. */
+ * and are not to keep its next step or its prepare from leaving.
+ *
+ * A request costs its time whatever is in it. While others are out the next one waits until it
+ * carries half of what they wait for, so that the more is under way the more goes together. One
+ * that has been out for LANE_FRESH_MS is waiting for something slow and keeps nobody: what there is
+ * leaves beside it, up to lanes_max. */
 #include "coordinator/daemon.h"
 
 #include "base/clock.h"
@@ -16,8 +19,8 @@
 #include <utlist.h>
 
 enum {
-    LANE_FRESH_MS = 2,
-    LANE_FRESH_CALLS = 2,
+    LANE_FRESH_MS = 8,
+    LANE_SHARE = 2,
     BATCH_BYTES_MAX = 2 << 20, /* under the participants' limit for a body */
     DECISION_CALL_MS = 5000,   /* an outcome that is not acknowledged by then is told again */
     PREPARE_SLACK_MS = 2000,   /* beyond the transactions' own time-outs */
@@ -502,8 +505,8 @@ static void flush_lane(struct coord_lane *lane)
         if (lane->calls >= daemon->settings->lanes_max) {
             return;
         }
-        uint64_t now_ms = tpc_clock_mono_ms();
-        if (lane->calls >= LANE_FRESH_CALLS && now_ms < lane->youngest_ms + LANE_FRESH_MS) {
+        if (lane->calls > 0 && lane->queued < lane->unanswered / LANE_SHARE &&
+            tpc_clock_mono_ms() < lane->youngest_ms + LANE_FRESH_MS) {
             wake_at(lane, lane->youngest_ms + LANE_FRESH_MS);
             return;
         }

@@ -44,7 +44,7 @@ static const struct tpc_opt options[] = {
     {OPT("waiting-max", TPC_OPT_UINT, waiting_max), .default_text = "10000", .argument = "N",
      .min = 1, .help = "most branches that wait for locks"},
     {OPT("sessions", TPC_OPT_UINT, sessions), .argument = "N", .min = 2, .max = 1000,
-     .help = "sessions at a database server, one of four for decisions; by default four a core, "
+     .help = "sessions at a database server, one of four for decisions; by default six a core, "
              "eight at MariaDB"},
     {OPT("open-max", TPC_OPT_UINT, open_max), .default_text = "32", .argument = "N", .min = 1,
      .max = 1000,

@@ -244,6 +244,7 @@ static void on_timer(struct tpc_timer *timer)
     struct part_maria *maria =
         (struct part_maria *)((char *)timer - offsetof(struct part_maria, timer));
     uint64_t now_ms = tpc_clock_mono_ms();
+    part_job_ends_enter(&maria->ends);
     for (size_t i = 0; i < maria_session_count(maria); i++) {
         look_at(&maria->sessions[i], now_ms);
         if (reopen_ms(&maria->sessions[i]) <= now_ms) {
@@ -251,7 +252,7 @@ static void on_timer(struct tpc_timer *timer)
         }
     }
     maria_run(maria);
-    part_job_ends_deliver(&maria->ends);
+    part_job_ends_offer(&maria->ends);
 }
 
 /* ---- The interface ---- */
@@ -260,6 +261,7 @@ static void submit(struct part_resource *resource, struct part_job *job)
 {
     struct part_maria *maria = of(resource);
     job->session = NULL;
+    part_job_begin(&maria->ends);
     if (maria_pinned_submit(maria, job)) {
         maria_run(maria);
         return;
@@ -357,7 +359,7 @@ static enum tpc_rc start(struct part_resource *resource, struct tpc_err *reterr)
 
 static void poll(struct part_resource *resource)
 {
-    part_job_ends_deliver(&of(resource)->ends);
+    part_job_ends_offer(&of(resource)->ends);
 }
 
 static void get_stats(struct part_resource *resource, struct part_resource_stats *out)
@@ -494,7 +496,7 @@ enum tpc_rc part_maria_open(const struct part_resource_options *options,
     maria->options.url = NULL;
     maria->options.result_max = options->result_max != 0 ? options->result_max : RESULT_DEFAULT;
     maria->options.waiting_max = options->waiting_max != 0 ? options->waiting_max : WAIT_DEFAULT;
-    maria->ends = (struct part_job_ends){.wake = options->wake, .wake_arg = options->wake_arg};
+    part_job_ends_init(&maria->ends, &maria->options);
     maria->name = tpc_must_strdup(name);
     maria->timer.fire = on_timer;
     make_sessions(maria);

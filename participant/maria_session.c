@@ -324,6 +324,7 @@ static void back_off(struct maria_session *session)
 void maria_session_lose(struct maria_session *session, const char *words)
 {
     struct part_maria *maria = session->maria;
+    part_job_ends_enter(&maria->ends);
     char kept[sizeof maria->trouble];
     bool was_ready = session->state == MARIA_READY;
     (void)snprintf(kept, sizeof kept, "%s", words); /* of the connection, perhaps */
@@ -481,5 +482,5 @@ static void on_ready(void *arg, unsigned events)
         go(session, what);
     }
     maria_run(maria);
-    part_job_ends_deliver(&maria->ends);
+    part_job_ends_offer(&maria->ends);
 }

@@ -18,8 +18,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char xid_sql[] = "SELECT pg_current_xact_id_if_assigned()";
-
 static const struct pg_step plain = {.kind = PG_STEP_PLAIN, .of_branch = true};
 static const struct pg_step aside = {.kind = PG_STEP_PLAIN}; /* nobody waits for it */
 
@@ -148,7 +146,7 @@ static void send_work(struct pg_session *session, bool queries)
         pg_stmts_execute(session, (unsigned)i, &job->statements.items[i]);
     }
     if (job->kind == PART_JOB_PREPARE) {
-        pg_send(session, &(struct pg_step){.kind = PG_STEP_XID, .of_branch = true}, xid_sql);
+        pg_send_xid(session);
     }
     branch->with_prepare = !queries && !job->one_phase && job->kind == PART_JOB_PREPARE;
     if (branch->with_prepare) {

@@ -200,8 +200,10 @@ struct pg_session {
     unsigned failures;
 };
 
-/* Queue a command without parameters, and one with. The step is copied. */
+/* Queue a command without parameters, one with, and the question for the branch's number. The step
+ * is copied. */
 void pg_send(struct pg_session *session, const struct pg_step *step, const char *sql);
+void pg_send_xid(struct pg_session *session);
 void pg_send_params(struct pg_session *session, const struct pg_step *step, const char *sql,
                     int count, const char *const *values);
 /* End of a group: what comes after it is carried out although something before it failed. */
@@ -347,8 +349,6 @@ TPC_NODISCARD bool pg_has_past(struct part_pg *pg, struct part_job *job);
 void pg_end(struct part_pg *pg, struct part_job *job, enum part_job_outcome outcome);
 /* Hand branches that wait to sessions, and arm the timer. */
 void pg_run(struct part_pg *pg);
-/* Tell those whose jobs have ended. Not from within submit. */
-void pg_deliver(struct part_pg *pg);
 struct pg_held *pg_held_find(const struct part_pg *pg, const struct tpc_id *gtid);
 void pg_held_add(struct part_pg *pg, const struct tpc_id *gtid, uint64_t began_us,
                  uint64_t system_id, uint64_t xid);

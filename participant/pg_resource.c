@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 enum {
-    SESSIONS_A_CORE = 4,
+    SESSIONS_A_CORE = 6,
     SESSIONS_MAX = 1000,
     RESULT_DEFAULT = 4 << 20,
     WAIT_DEFAULT = 10000,
@@ -27,11 +27,6 @@ static struct part_pg *of(struct part_resource *resource)
 void pg_end(struct part_pg *pg, struct part_job *job, enum part_job_outcome outcome)
 {
     part_job_end(&pg->ends, job, outcome);
-}
-
-void pg_deliver(struct part_pg *pg)
-{
-    part_job_ends_deliver(&pg->ends);
 }
 
 /* ---- What the server holds ---- */
@@ -269,6 +264,7 @@ static void on_timer(struct tpc_timer *timer)
 {
     struct part_pg *pg = (struct part_pg *)((char *)timer - offsetof(struct part_pg, timer));
     uint64_t now_ms = tpc_clock_mono_ms();
+    part_job_ends_enter(&pg->ends);
     for (size_t i = 0; i < pg_session_count(pg); i++) {
         look_at(&pg->sessions[i], now_ms);
         if (reopen_ms(&pg->sessions[i]) <= now_ms) {
@@ -276,7 +272,7 @@ static void on_timer(struct tpc_timer *timer)
         }
     }
     pg_run(pg);
-    pg_deliver(pg);
+    part_job_ends_offer(&pg->ends);
 }
 
 /* ---- The interface ---- */
@@ -300,6 +296,7 @@ static void submit(struct part_resource *resource, struct part_job *job)
 {
     struct part_pg *pg = of(resource);
     job->session = NULL;
+    part_job_begin(&pg->ends);
     if (pg_pinned_submit(pg, job)) {
         pg_run(pg);
         return;
@@ -411,7 +408,7 @@ static enum tpc_rc start(struct part_resource *resource, struct tpc_err *reterr)
 
 static void poll(struct part_resource *resource)
 {
-    pg_deliver(of(resource));
+    part_job_ends_offer(&of(resource)->ends);
 }
 
 static void get_stats(struct part_resource *resource, struct part_resource_stats *out)
@@ -470,7 +467,7 @@ static void close_resource(struct part_resource *resource)
     if (pg->options.timers != NULL) {
         tpc_timer_cancel(pg->options.timers, &pg->timer);
     }
-    pg_deliver(pg);
+    part_job_ends_deliver(&pg->ends);
     free_all(pg);
 }
 
@@ -538,7 +535,7 @@ enum tpc_rc part_pg_open(const struct part_resource_options *options,
     pg->options.url = NULL;
     pg->options.result_max = options->result_max != 0 ? options->result_max : RESULT_DEFAULT;
     pg->options.waiting_max = options->waiting_max != 0 ? options->waiting_max : WAIT_DEFAULT;
-    pg->ends = (struct part_job_ends){.wake = options->wake, .wake_arg = options->wake_arg};
+    part_job_ends_init(&pg->ends, &pg->options);
     pg->url = tpc_must_strdup(options->url);
     pg->name = tpc_must_strdup(name);
     pg->timer.fire = on_timer;

@@ -14,6 +14,8 @@
 
 static void on_ready(void *arg, unsigned events);
 
+static const char xid_name[] = "assent_xid"; /* prepared, else it costs as much as the work */
+
 /* ---- What is under way ---- */
 
 static struct pg_step *first_step(struct pg_session *session)
@@ -77,6 +79,14 @@ void pg_send(struct pg_session *session, const struct pg_step *step, const char 
     pg_send_params(session, step, sql, 0, NULL);
 }
 
+void pg_send_xid(struct pg_session *session)
+{
+    if (PQsendQueryPrepared(session->conn, xid_name, 0, NULL, NULL, NULL, 0) != 1) {
+        session->failed = true;
+    }
+    pg_push(session, &(struct pg_step){.kind = PG_STEP_XID, .of_branch = true});
+}
+
 static void flush(struct pg_session *session)
 {
     int rest = PQflush(session->conn);
@@ -133,6 +143,7 @@ static void back_off(struct pg_session *session)
 void pg_session_lose(struct pg_session *session, const char *words)
 {
     struct part_pg *pg = session->pg;
+    part_job_ends_enter(&pg->ends);
     char kept[sizeof pg->trouble];
     bool was_ready = session->state == PG_READY;
     (void)snprintf(kept, sizeof kept, "%s", words); /* of the connection, perhaps */
@@ -232,6 +243,11 @@ static void begin_setup(struct pg_session *session)
     }
     pg_send(session, &(struct pg_step){.kind = PG_STEP_FACTS}, pg_facts_sql);
     pg_send_params(session, &(struct pg_step){.kind = PG_STEP_PLAIN}, pg_settings_sql, 1, values);
+    if (PQsendPrepare(session->conn, xid_name, "SELECT pg_current_xact_id_if_assigned()", 0,
+                      NULL) != 1) {
+        session->failed = true;
+    }
+    pg_push(session, &(struct pg_step){.kind = PG_STEP_PLAIN});
     pg_sync(session, false);
 }
 
@@ -412,5 +428,5 @@ static void on_ready(void *arg, unsigned events)
         }
     }
     pg_run(pg);
-    pg_deliver(pg);
+    part_job_ends_offer(&pg->ends);
 }
