@@ -1,8 +1,9 @@
 /* The JSON reader. cJSON builds the tree; before it runs, a scan of the text (json_scan.c) refuses
  * what cJSON lets pass, and notes the numbers that a double cannot hold. Those get their own
- * spelling back afterwards: scan and tree meet the numbers in the same order.
+ * spelling back afterwards, in valuestring, which cJSON leaves NULL for numbers: scan and tree meet
+ * the numbers in the same order.
  *
- * That spelling is kept in valuestring, which cJSON leaves NULL for numbers, and frees. */
+ * A tree is made and dropped as a whole, so that its memory is a few chunks of its own. */
 #include "api/json.h"
 #include "api/json_scan.h"
 
@@ -10,6 +11,7 @@
 
 #include <cjson/cJSON.h>
 #include <math.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,6 +31,81 @@ static const struct api_json *json(const cJSON *item)
 static int kind(const struct api_json *value)
 {
     return value ? node(value)->type & 0xFF : cJSON_Invalid;
+}
+
+/* ---- The memory of a tree ---- */
+
+enum { CHUNK_FIRST_MAX = 64 << 10, CHUNK_MAX = 1 << 20, ALIGNMENT = 16 };
+
+struct chunk {
+    struct chunk *older;
+    size_t size, used; /* of bytes */
+    _Alignas(ALIGNMENT) unsigned char bytes[];
+};
+
+static _Thread_local struct chunk *newest; /* of the tree that is being made */
+
+static struct chunk *add_chunk(size_t size)
+{
+    struct chunk *chunk = malloc(sizeof *chunk + size);
+    if (chunk) {
+        chunk->older = newest;
+        chunk->size = size;
+        chunk->used = 0;
+        newest = chunk;
+    }
+    return chunk;
+}
+
+static void *CJSON_CDECL take(size_t size)
+{
+    struct chunk *chunk = newest;
+    size = (size + ALIGNMENT - 1) & ~(size_t)(ALIGNMENT - 1);
+    if (size > chunk->size - chunk->used) {
+        size_t more = chunk->size < CHUNK_MAX / 2 ? 2 * chunk->size : CHUNK_MAX;
+        chunk = add_chunk(more > size ? more : size);
+        if (!chunk) {
+            return NULL;
+        }
+    }
+    void *memory = chunk->bytes + chunk->used;
+    chunk->used += size;
+    return memory;
+}
+
+static void CJSON_CDECL give(void *memory)
+{
+    (void)memory; /* with the others */
+}
+
+static void set_hooks(void)
+{
+    cJSON_InitHooks(&(cJSON_Hooks){.malloc_fn = take, .free_fn = give});
+}
+
+/* A root knows its chunks: they are chained behind the link that precedes it. */
+struct root_link {
+    _Alignas(ALIGNMENT) struct chunk *newest;
+};
+
+static struct root_link *begin_tree(size_t text_size)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    (void)pthread_once(&once, set_hooks);
+    newest = NULL;
+    size_t size = 8 * text_size + 256; /* most trees take less */
+    return add_chunk(size < CHUNK_FIRST_MAX ? size : CHUNK_FIRST_MAX)
+               ? take(sizeof(struct root_link))
+               : NULL;
+}
+
+static void free_chunks(struct chunk *chunk)
+{
+    while (chunk) {
+        struct chunk *older = chunk->older;
+        free(chunk);
+        chunk = older;
+    }
 }
 
 /* ---- After parsing: duplicate names, and the spelling of odd numbers ---- */
@@ -94,10 +171,12 @@ static enum tpc_rc settle_number(struct settle *settle, cJSON *number)
     if (settle->odd_left == 0 || settle->odd->ordinal != settle->numbers++) {
         return TPC_OK;
     }
-    number->valuestring = strndup(settle->text + settle->odd->offset, settle->odd->size);
+    number->valuestring = take(settle->odd->size + 1);
     if (!number->valuestring) {
         return tpc_fail(settle->reterr, TPC_ENOMEM, "no memory to read JSON");
     }
+    memcpy(number->valuestring, settle->text + settle->odd->offset, settle->odd->size);
+    number->valuestring[settle->odd->size] = '\0';
     settle->odd++;
     settle->odd_left--;
     return TPC_OK;
@@ -124,26 +203,31 @@ enum tpc_rc api_json_parse(const char *text, size_t size, struct api_json **ret_
     if (rc) {
         return rc;
     }
-    cJSON *root = cJSON_ParseWithLength(text, size);
+    struct root_link *link = begin_tree(size);
+    cJSON *root = link ? cJSON_ParseWithLength(text, size) : NULL;
     if (root) {
         struct settle settle = {
             .text = text, .odd = odd.items, .odd_left = odd.count, .reterr = reterr};
+        TPC_ASSERT((void *)root == link + 1);
         rc = settle_value(&settle, root);
     } else {
         rc = tpc_fail(reterr, TPC_ENOMEM, "no memory to read JSON");
     }
     free(odd.items);
     if (rc) {
-        cJSON_Delete(root);
+        free_chunks(newest);
         return rc;
     }
+    link->newest = newest;
     *ret_root = (struct api_json *)root;
     return TPC_OK;
 }
 
 void api_json_free(struct api_json *root)
 {
-    cJSON_Delete((cJSON *)root);
+    if (root) {
+        free_chunks(((struct root_link *)root - 1)->newest);
+    }
 }
 
 /* ---- Looking ---- */
