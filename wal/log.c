@@ -5,7 +5,13 @@
  *   wal_log_poll   ◀── finished ◀───── hands back, wakes the loop
  *
  * While nothing forced waits, unforced entries lie in the queue for lazy_ms at most: mostly a
- * forced one comes along and takes them with it at no cost. Everything keeps the order in which it
+ * forced one comes along and takes them with it at no cost.
+ *
+ * A force costs its time however many share it. Where they come in numbers (the last group had
+ * several) the next group waits until it is nearly as large, gather_ms at most; one that comes
+ * alone after one that came alone never waits. (PostgreSQL's commit_delay and commit_siblings.)
+ *
+ * Everything keeps the order in which it
  * was submitted. After a failed append nobody knows what is on disk, so nothing is written any
  * more: all that is queued, and all that comes, is handed back as failed. */
 #include "wal/wal.h"
@@ -20,7 +26,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LAZY_MS = 50, GROUP_MAX = 1024 };
+enum { LAZY_MS = 50, GATHER_MS = 3, GROUP_MAX = 1024 };
 #define QUEUE_MAX_BYTES ((size_t)256 << 20)
 
 /* What nobody waits for: a record without a callback, or an erasure. */
@@ -45,7 +51,9 @@ struct wal_log {
     struct queue finished;
     size_t waiting_bytes;
     size_t waiting_forced;
-    uint64_t lazy_due_us; /* when the queue's entries are written at the latest */
+    size_t siblings;        /* so many forced ones are waited for */
+    uint64_t gather_due_us; /* but no longer than this */
+    uint64_t lazy_due_us;   /* when the queue's entries are written at the latest */
     bool stopping;
     struct tpc_err failure; /* of the append that failed; rc TPC_OK: none did */
     struct wal_stats stats;
@@ -96,20 +104,26 @@ static void free_lazy(struct lazy *lazy)
 
 /* ---- the log thread ---- */
 
+static void wait_until(struct wal_log *log, uint64_t due_us)
+{
+    const struct timespec due = {.tv_sec = (time_t)(due_us / 1000000),
+                                 .tv_nsec = (long)(due_us % 1000000) * 1000};
+    (void)pthread_cond_timedwait(&log->work, &log->mutex, &due);
+}
+
 /* Wait until there is reason to write a group. False: time to end. */
 static bool await_group(struct wal_log *log)
 {
-    while (log->waiting_forced == 0 && !log->stopping) {
+    while (!log->stopping) {
+        const bool forced = log->waiting_forced > 0;
         if (log->waiting.head == NULL) {
             (void)pthread_cond_wait(&log->work, &log->mutex);
-            continue;
-        }
-        if (tpc_clock_mono_us() >= log->lazy_due_us) {
+        } else if ((forced && log->waiting_forced >= log->siblings) ||
+                   tpc_clock_mono_us() >= (forced ? log->gather_due_us : log->lazy_due_us)) {
             break;
+        } else {
+            wait_until(log, forced ? log->gather_due_us : log->lazy_due_us);
         }
-        const struct timespec due = {.tv_sec = (time_t)(log->lazy_due_us / 1000000),
-                                     .tv_nsec = (long)(log->lazy_due_us % 1000000) * 1000};
-        (void)pthread_cond_timedwait(&log->work, &log->mutex, &due);
     }
     return log->waiting.head != NULL;
 }
@@ -126,6 +140,10 @@ static size_t take_group(struct wal_log *log, struct queue *group)
         push(group, append);
     }
     log->waiting_forced -= forced;
+    if (forced > 0) {
+        log->siblings = forced - 1;
+        log->gather_due_us = 0; /* those that are left have waited already */
+    }
     return forced;
 }
 
@@ -281,8 +299,13 @@ static enum tpc_rc enqueue(struct wal_log *log, struct wal_append *append)
         push(&log->waiting, append);
         log->waiting_bytes += bytes;
         log->waiting_forced += append->force;
-        /* One signal for the first that waits, and one for the first that cannot wait. */
-        if (was_empty || (append->force && log->waiting_forced == 1)) {
+        if (append->force && log->waiting_forced == 1) {
+            log->gather_due_us = tpc_clock_mono_us() + (uint64_t)log->options.gather_ms * 1000;
+        }
+        /* One signal for the first that waits, for the first that cannot wait long, and for the
+         * one that makes them enough. */
+        if (was_empty ||
+            (append->force && (log->waiting_forced == 1 || log->waiting_forced == log->siblings))) {
             (void)pthread_cond_signal(&log->work);
         }
         rc = TPC_OK;
@@ -394,6 +417,7 @@ enum tpc_rc wal_log_start(struct wal_store *store, const struct wal_log_options 
     log->store = store;
     log->options = *options;
     log->options.lazy_ms = options->lazy_ms > 0 ? options->lazy_ms : LAZY_MS;
+    log->options.gather_ms = options->gather_ms > 0 ? options->gather_ms : GATHER_MS;
     log->options.group_max = options->group_max > 0 ? options->group_max : GROUP_MAX;
     log->options.queue_max = options->queue_max > 0 ? options->queue_max : QUEUE_MAX_BYTES;
     (void)pthread_mutex_init(&log->mutex, NULL);

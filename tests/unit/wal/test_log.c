@@ -272,6 +272,71 @@ static void test_log__groups_are_no_larger_than_allowed(void **state)
     wal_log_stop(fixture.log);
 }
 
+static void test_log__one_alone_after_one_alone_waits_for_nobody(void **state)
+{
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.gather_ms = 3600000}); /* an hour */
+    let_in(2);
+    submit("a", true);
+    await_told(" a");
+    submit("b", true);
+    await_told(" a b");
+    wal_log_stop(fixture.log);
+}
+
+static void test_log__a_group_waits_to_be_nearly_as_large_as_the_last(void **state)
+{
+    struct wal_stats stats;
+
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.gather_ms = 3600000});
+    submit("a", true);
+    await_append();
+    submit("b", true);
+    submit("c", true);
+    submit("d", true);
+    let_in(4);
+    await_told(" a b c d");
+    submit("e", true);
+    submit("f", true); /* one less is enough */
+    await_told(" a b c d e f");
+    wal_log_stats(fixture.log, &stats);
+    assert_int_equal(stats.forces, 3);
+    wal_log_stop(fixture.log);
+}
+
+static void test_log__what_gathers_is_written_in_time(void **state)
+{
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.gather_ms = 1});
+    submit("a", true);
+    await_append();
+    submit("b", true);
+    submit("c", true);
+    submit("d", true);
+    let_in(3);
+    await_told(" a b c d");
+    submit("e", true); /* alone */
+    await_told(" a b c d e");
+    wal_log_stop(fixture.log);
+}
+
+static void test_log__what_gathers_is_written_at_the_end(void **state)
+{
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.gather_ms = 3600000});
+    submit("a", true);
+    await_append();
+    submit("b", true);
+    submit("c", true);
+    submit("d", true);
+    let_in(3);
+    await_told(" a b c d");
+    submit("e", true);
+    wal_log_stop(fixture.log);
+    assert_string_equal(words_of(fixture.gate.inner), "a b c d e");
+}
+
 static void test_log__lazy_ones_ride_along(void **state)
 {
     struct wal_stats stats;
@@ -462,6 +527,10 @@ int main(void)
         LOG_TEST(test_log__all_that_waits_shares_one_force),
         LOG_TEST(test_log__all_that_waits_shares_one_force_on_disk),
         LOG_TEST(test_log__groups_are_no_larger_than_allowed),
+        LOG_TEST(test_log__one_alone_after_one_alone_waits_for_nobody),
+        LOG_TEST(test_log__a_group_waits_to_be_nearly_as_large_as_the_last),
+        LOG_TEST(test_log__what_gathers_is_written_in_time),
+        LOG_TEST(test_log__what_gathers_is_written_at_the_end),
         LOG_TEST(test_log__lazy_ones_ride_along),
         LOG_TEST(test_log__lazy_ones_alone_are_written_in_time),
         LOG_TEST(test_log__a_force_without_a_record_makes_durable_what_came_before),
