@@ -40,6 +40,7 @@ static enum tpc_rc setup(const struct tpc_command *command, struct tpc_err *rete
     if (rc != TPC_OK) {
         return rc;
     }
+    (void)mallopt(M_ARENA_MAX, 1); /* those of threads grow by a system call for each page */
     (void)mallopt(M_TRIM_THRESHOLD, KEEP_FREE);
     (void)mallopt(M_TOP_PAD, GROW_BY);
     (void)mallopt(M_MMAP_THRESHOLD, MAP_FROM);

@@ -80,5 +80,6 @@ TPC_NODISCARD enum tpc_rc wal_field_u64(const struct wal_field *field, uint64_t 
 TPC_NODISCARD enum tpc_rc wal_field_text(const struct wal_field *field, char **ret_text);
 
 uint32_t wal_crc32c(const void *data, size_t size);
+uint32_t wal_crc32c_portable(const void *data, size_t size); /* where there is no instruction */
 
 #endif

@@ -71,6 +71,7 @@ static void test_crc32c__any_length_and_alignment_is_as_bit_by_bit(void **state)
                 }
             }
             assert_int_equal(wal_crc32c(data + start, end - start), ~crc);
+            assert_int_equal(wal_crc32c_portable(data + start, end - start), ~crc);
         }
     }
 }
