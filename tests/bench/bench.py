@@ -30,7 +30,8 @@ PLAN = [
     ("sqlite-attach delete", "1"),
     ("sqlite-attach wal", "1"),
     ("transfer sqlite", "1 16 64 | 4 256"),
-    ("transfer sqlite decided", "16"),
+    ("transfer sqlite 100/s", "64"),
+    ("transfer sqlite 100/s decided", "64"),
     ("noop", "256 | 1 16 64 1024 4096"),
     ("hot", "1 64"),
     ("wide", "| 16"),
@@ -103,8 +104,9 @@ class Bench:
                                self.server.url("west"), "--pid",
                                "server=%d" % self.server.process.pid)
         workload, *rest = what.split()
+        rates = [word[:-2] for word in rest if word.endswith("/s")]
         return self.assent(workload, clients, *(["--ack", "decided"] if "decided" in rest else []),
-                           *many)
+                           *(word for rate in rates for word in ("--rate", rate)), *many)
 
 
 # ---- The machine, as far as it matters ----
