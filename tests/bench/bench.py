@@ -32,6 +32,7 @@ PLAN = [
     ("transfer sqlite", "1 16 64 | 4 256"),
     ("transfer sqlite 100/s", "64"),
     ("transfer sqlite 100/s decided", "64"),
+    ("transfer sqlite 12000/s overload", "| 3000"),
     ("noop", "256 | 1 16 64 1024 4096"),
     ("hot", "1 64"),
     ("wide", "| 16"),
@@ -104,6 +105,8 @@ class Bench:
                                self.server.url("west"), "--pid",
                                "server=%d" % self.server.process.pid)
         workload, *rest = what.split()
+        if "overload" in rest:
+            many += ["--coordinator-flag", "--transactions-max", "--coordinator-flag", "500"]
         rates = [word[:-2] for word in rest if word.endswith("/s")]
         return self.assent(workload, clients, *(["--ack", "decided"] if "decided" in rest else []),
                            *(word for rate in rates for word in ("--rate", rate)), *many)

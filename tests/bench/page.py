@@ -33,7 +33,8 @@ TAIL = """
 - **transfer**: a row updated at each of two participants, {accounts} accounts each, all processes on the one machine, the load
   too. The answer comes when both databases have applied it, unless it says *decided*. With a rate (*100/s*) so many begin
   each second, whatever becomes of them, and latency counts from when one was to begin: without, clients that are told sooner
-  ask sooner, and load the databases more.
+  ask sooner, and load the databases more. *overload*: more begin than can be done, 500 may be in flight, all others are
+  refused with 503; tx/s and latency are of those that were accepted.
 - **limit-pg** (`tests/bench/limit_pg.c`): the least that any coordinator must do for the same transfers at the same two
   PostgreSQL databases. BEGIN, UPDATE and PREPARE TRANSACTION in one pipeline at both, one forced write of the decision shared
   by all that wait, COMMIT PREPARED at both. It keeps nothing else, answers nobody, and recovers from nothing.
