@@ -11,7 +11,7 @@
 #include "base/timers.h"
 #include "participant/resource.h"
 
-enum { PART_ENDS_WAIT_MS = 8, PART_ENDS_SHARE = 2 };
+enum { PART_ENDS_WAIT_MS = 12, PART_ENDS_SHARE = 2 };
 
 struct part_job_ends {
     struct part_job *first, *last;

@@ -26,7 +26,7 @@
 #include <string.h>
 #include <time.h>
 
-enum { LAZY_MS = 50, GATHER_MS = 3, GROUP_MAX = 1024 };
+enum { LAZY_MS = 50, GATHER_MS = 6, GROUP_MAX = 1024 };
 #define QUEUE_MAX_BYTES ((size_t)256 << 20)
 
 /* What nobody waits for: a record without a callback, or an erasure. */

@@ -133,7 +133,7 @@ struct wal_append {
 
 struct wal_log_options {
     uint32_t lazy_ms;        /* default 50 */
-    uint32_t gather_ms;      /* a group waits so long for as many as the last had, default 3 */
+    uint32_t gather_ms;      /* a group waits so long for as many as the last had, default 6 */
     uint32_t group_max;      /* most records in one group, default 1024 */
     size_t queue_max;        /* most bytes queued, default 256 MiB */
     void (*wake)(void *arg); /* called from the log thread when wal_log_poll has work */
