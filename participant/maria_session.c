@@ -324,7 +324,6 @@ static void back_off(struct maria_session *session)
 void maria_session_lose(struct maria_session *session, const char *words)
 {
     struct part_maria *maria = session->maria;
-    part_job_ends_enter(&maria->ends);
     char kept[sizeof maria->trouble];
     bool was_ready = session->state == MARIA_READY;
     (void)snprintf(kept, sizeof kept, "%s", words); /* of the connection, perhaps */
@@ -475,6 +474,7 @@ static void on_ready(void *arg, unsigned events)
     struct part_maria *maria = session->maria;
     int what = ((events & API_POLL_READ) != 0 ? MYSQL_WAIT_READ : 0) |
                ((events & API_POLL_WRITE) != 0 ? MYSQL_WAIT_WRITE : 0);
+    part_job_ends_enter(&maria->ends);
     if (session->op == MARIA_OP_NONE) {
         /* Nothing was asked: it says good-bye. */
         maria_session_lose(session, "the server closed the connection");

@@ -143,7 +143,6 @@ static void back_off(struct pg_session *session)
 void pg_session_lose(struct pg_session *session, const char *words)
 {
     struct part_pg *pg = session->pg;
-    part_job_ends_enter(&pg->ends);
     char kept[sizeof pg->trouble];
     bool was_ready = session->state == PG_READY;
     (void)snprintf(kept, sizeof kept, "%s", words); /* of the connection, perhaps */
@@ -413,6 +412,7 @@ static void on_ready(void *arg, unsigned events)
 {
     struct pg_session *session = arg;
     struct part_pg *pg = session->pg;
+    part_job_ends_enter(&pg->ends);
     if (session->state == PG_CONNECTING) {
         go_on_connecting(session);
     } else {
