@@ -12,6 +12,7 @@ struct attempt {
     struct tpc_id gtid;
     struct tpc_id id; /* of the transaction; zero: the same */
     bool commit_sent, abort_sent;
+    const struct sim_node *by; /* the coordinator that sent a message of it; NULL: none did */
     UT_hash_handle hh;
 };
 
@@ -87,9 +88,11 @@ void sim_check_messages(struct sim_node *from, const char *body, size_t size)
     if (api_envelope_decode(body, size, &limits, 1000, &envelope, &refusal) != TPC_OK) {
         sim_violation("%s sends what cannot be read: %s", from->name, refusal.detail);
     }
+    from->forgotten_below = envelope.coordinator.forgotten_below;
     for (size_t i = 0; i < envelope.count; i++) {
         const struct api_message *message = &envelope.messages[i];
         char id[TPC_ID_TEXT];
+        attempt_of(&message->gtid)->by = from;
         sim_trace("net", "  %s %s%s", api_op_name(message->op), tpc_id_format(&message->gtid, id),
                   message->one_phase ? " in one phase" : "");
         if (message->op == API_OP_COMMIT) {
@@ -122,6 +125,14 @@ void sim_check_decisions(struct sim_node *from, const char *body, size_t size)
     (void)sim_own(owner);
 }
 
+/* Its coordinator has said that it forgot it: a prepare that comes now is late, nobody waits for
+ * its answer, and no says nothing of what became of the transaction. */
+static bool is_over(const struct tpc_id *gtid)
+{
+    const struct sim_node *by = attempt_of(gtid)->by;
+    return by != NULL && tpc_id_compare(gtid, &by->forgotten_below) < 0;
+}
+
 /* Rule 2: durable before yes. And what is said to be done is done. */
 static void check_answer(struct sim_node *from, const struct api_answer *answer)
 {
@@ -137,7 +148,8 @@ static void check_answer(struct sim_node *from, const struct api_answer *answer)
         sim_violation("%s says that %s is committed, and the database does not have it", from->name,
                       id);
     }
-    if (has && (answer->vote == API_VOTE_NO || answer->state == API_STATE_ABORTED)) {
+    if (has && ((answer->vote == API_VOTE_NO && !is_over(&answer->gtid)) ||
+                answer->state == API_STATE_ABORTED)) {
         sim_violation("%s says that %s is aborted, and the database has it", from->name, id);
     }
     if (has && answer->state == API_STATE_UNKNOWN) {

@@ -170,6 +170,7 @@ struct sim_node {
     unsigned index;
     char name[8]; /* "c1", "p3" */
     bool coordinator;
+    struct tpc_id forgotten_below; /* of a coordinator: as its last messages said */
     bool up;
     bool draining;
     uint64_t life; /* changes with every start and every end */
