@@ -497,6 +497,7 @@ enum tpc_rc part_maria_open(const struct part_resource_options *options,
     maria->options.result_max = options->result_max != 0 ? options->result_max : RESULT_DEFAULT;
     maria->options.waiting_max = options->waiting_max != 0 ? options->waiting_max : WAIT_DEFAULT;
     part_job_ends_init(&maria->ends, &maria->options);
+    maria->ends.timers = NULL; /* told at once: here gathering was not measured to gain anything */
     maria->name = tpc_must_strdup(name);
     maria->timer.fire = on_timer;
     make_sessions(maria);
