@@ -44,6 +44,8 @@ static void decided(struct part_maria *maria, struct part_job *job)
     end(maria, job, commit ? PART_JOB_COMMITTED : PART_JOB_ABORTED, NULL);
 }
 
+/* A commit and, in the same round trip, the question for its marker: of a session that is killed
+ * meanwhile the server can say OK to XA COMMIT and not commit. */
 static void write_decision(const struct part_maria *maria, const struct part_job *job,
                            struct tpc_buf *out)
 {
@@ -52,6 +54,21 @@ static void write_decision(const struct part_maria *maria, const struct part_job
     tpc_buf_addf(
         out, "%s %s", job->kind == PART_JOB_COMMIT ? "XA COMMIT" : "XA ROLLBACK",
         maria_xid_write(xid, &maria->options.participant_id, &job->coordinator_id, &job->gtid));
+    if (job->kind == PART_JOB_COMMIT) {
+        tpc_buf_addc(out, ';');
+        maria_marker_probe(maria, &job->gtid, out);
+    }
+}
+
+/* Why the decision that was sent is not known to be carried out; NULL: it is. */
+static const char *failure_of(const struct maria_session *session, const struct part_job *job)
+{
+    if (session->error.code != 0) {
+        return session->error.words;
+    }
+    return job->kind == PART_JOB_COMMIT && session->found_rows == 0
+               ? "the server said that it committed, and did not"
+               : NULL;
 }
 
 static bool hits_before(const struct part_maria *maria, const struct part_job *job)
@@ -71,11 +88,12 @@ static void on_own_decided(struct maria_session *session)
 {
     struct part_maria *maria = session->maria;
     struct part_job *job = session->branch.job;
-    if (session->error.code != 0) {
+    const char *failure = failure_of(session, job);
+    if (failure != NULL) {
         /* What it was, and whether it happened, shows when it is tried again: elsewhere, for a
          * session with a prepared branch is closed and never used for anything else. */
         char words[sizeof session->error.words];
-        memcpy(words, session->error.words, sizeof words);
+        (void)snprintf(words, sizeof words, "%s", failure);
         maria_session_lose(session, words);
     } else if (hits_after(maria, job)) {
         maria_session_lose(session, broken);
@@ -180,12 +198,13 @@ static void on_committed(struct maria_session *session)
         return;
     }
     maria_decide_free(session);
-    if (session->error.code == 0) {
+    const char *failure = failure_of(session, job);
+    if (failure == NULL) {
         maria->stats.commit_groups++;
         decided(maria, job);
     } else {
         /* Done by somebody else, or not done: the marker tells when it is tried again. */
-        end(maria, job, PART_JOB_RETRY, is_not_there(session) ? still_there : session->error.words);
+        end(maria, job, PART_JOB_RETRY, is_not_there(session) ? still_there : failure);
     }
 }
 
