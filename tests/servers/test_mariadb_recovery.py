@@ -252,8 +252,13 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         waiting = threading.Thread(target=self.world.query, args=(
             "east", "UPDATE accounts SET balance = balance WHERE id = 5"))
         waiting.start()
-        wait_until(lambda: json.loads(self.doctor("-o", "json", "east").stdout)["items"][0]["blocks"],
-                   "somebody waits for it")
+
+        def somebody_waits():
+            # What the server tells of locks it renews when nobody has asked for 0.1 s, and not else.
+            time.sleep(0.2)
+            return json.loads(self.doctor("-o", "json", "east").stdout)["items"][0]["blocks"]
+
+        wait_until(somebody_waits, "somebody waits for it")
         item = json.loads(self.doctor("-o", "json", "east").stdout)["items"][0]
         self.assertEqual((item["gid"], item["ours"], item["locks"]),
                          ("other program", False, ["accounts"]), item)
