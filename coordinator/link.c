@@ -303,6 +303,9 @@ static void on_line(struct api_call *call, const char *line, size_t size)
         link->lane->unanswered--;
         link->lane->answered++;
         link->lane->answered_ms = tpc_clock_mono_ms();
+        if (link->lane->queued > 0) {
+            mark(link->lane); /* what waits may be half of what is out now */
+        }
         coord_member_heard(member, &answer.participant_id);
         dispatch(member, sent, &answer);
     }

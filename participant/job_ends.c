@@ -8,14 +8,18 @@
 
 static void on_timer(struct tpc_timer *timer)
 {
-    part_job_ends_deliver(
-        (struct part_job_ends *)((char *)timer - offsetof(struct part_job_ends, timer)));
+    struct part_job_ends *ends =
+        (struct part_job_ends *)((char *)timer - offsetof(struct part_job_ends, timer));
+    ends->target = ends->count;
+    ends->patience = PART_ENDS_PATIENCE;
+    part_job_ends_deliver(ends);
 }
 
 void part_job_ends_init(struct part_job_ends *ends, const struct part_resource_options *options)
 {
     *ends = (struct part_job_ends){.timers = options->timers,
                                    .timer.fire = on_timer,
+                                   .target = 1,
                                    .wake = options->wake,
                                    .wake_arg = options->wake_arg};
 }
@@ -59,8 +63,16 @@ void part_job_ends_enter(struct part_job_ends *ends)
 
 void part_job_ends_offer(struct part_job_ends *ends)
 {
+    size_t share = ends->under_way / PART_ENDS_SHARE;
     ends->inside = false;
-    if (ends->timers == NULL || ends->count >= ends->under_way / PART_ENDS_SHARE) {
+    if (ends->timers == NULL || ends->count >= share) {
+        part_job_ends_deliver(ends);
+    } else if (ends->count >= ends->target) {
+        if (ends->patience > 0) {
+            ends->patience--;
+        } else {
+            ends->target++;
+        }
         part_job_ends_deliver(ends);
     } else if (ends->count > 0 && ends->timer.slot == 0) {
         tpc_timer_arm(ends->timers, &ends->timer, tpc_clock_mono_ms() + PART_ENDS_WAIT_MS);

@@ -2,21 +2,25 @@
  * until the resource is polled, or until its own callback is over.
  *
  * Each that is told alone costs a forced write, an answer and a request of its own, so that those
- * of many that are under way are told together: half of them, or what there is after
- * PART_ENDS_WAIT_MS. With one or two under way nothing waits. (PostgreSQL's commit_delay and
- * commit_siblings serve the same end.) Loop thread. */
+ * of many that are under way are told together, or what there is after PART_ENDS_WAIT_MS. How many
+ * is found out: one more each time they came in time, up to half of what is under way; as many as
+ * came when the time was over, and no more for PART_ENDS_PATIENCE times after that, since most of
+ * what is under way may wait for the very one that has ended. With one or two under way nothing
+ * waits. (PostgreSQL's commit_delay and commit_siblings serve the same end.) Loop thread. */
 #ifndef ASSENT_PARTICIPANT_JOB_ENDS_H
 #define ASSENT_PARTICIPANT_JOB_ENDS_H
 
 #include "base/timers.h"
 #include "participant/resource.h"
 
-enum { PART_ENDS_WAIT_MS = 12, PART_ENDS_SHARE = 2 };
+enum { PART_ENDS_WAIT_MS = 12, PART_ENDS_SHARE = 2, PART_ENDS_PATIENCE = 16 };
 
 struct part_job_ends {
     struct part_job *first, *last;
     size_t count;              /* of those */
     size_t under_way;          /* were submitted, and have not ended */
+    size_t target;             /* so many are told together */
+    unsigned patience;         /* how often before that grows again */
     bool inside;               /* a callback that offers them at its end */
     struct tpc_timers *timers; /* NULL: nothing waits */
     struct tpc_timer timer;

@@ -66,31 +66,60 @@ static void test_job_ends__one_alone_is_told_at_once(void **state)
     assert_int_equal(wakes, 0);
 }
 
-static void test_job_ends__half_of_what_is_under_way_is_told_together(void **state)
+static void end_and_offer(unsigned count)
+{
+    part_job_ends_enter(&ends);
+    end(count);
+    part_job_ends_offer(&ends);
+}
+
+static void test_job_ends__one_more_each_time_up_to_half_of_what_is_under_way(void **state)
 {
     (void)state;
     begin(8);
-    part_job_ends_enter(&ends);
-    end(2);
-    part_job_ends_offer(&ends);
-    assert_int_equal(told, 0);
-    part_job_ends_enter(&ends);
-    end(1);
-    part_job_ends_offer(&ends); /* three, and five are under way */
+    end_and_offer(1);
+    assert_int_equal(told, 1);
+    end_and_offer(1);
+    assert_int_equal(told, 1);
+    end_and_offer(1);
     assert_int_equal(told, 3);
+    end_and_offer(1);
+    assert_int_equal(told, 3);
+    end_and_offer(1); /* two, where three would do; but three are under way */
+    assert_int_equal(told, 5);
+}
+
+/* Most wait for the lock of the one that has ended. */
+static void test_job_ends__who_waited_in_vain_does_not_wait_again_for_long(void **state)
+{
+    (void)state;
+    begin(1000);
+    end_and_offer(1);
+    end_and_offer(1);
+    assert_int_equal(told, 1);
+    tpc_timers_run(&timers, tpc_timers_next(&timers));
+    assert_int_equal(told, 2);
+    for (unsigned i = 0; i < PART_ENDS_PATIENCE + 1; i++) {
+        told = 0;
+        end_and_offer(1);
+        assert_int_equal(told, 1);
+    }
+    told = 0;
+    end_and_offer(1); /* the next try */
+    assert_int_equal(told, 0);
+    tpc_timers_run(&timers, tpc_timers_next(&timers));
 }
 
 static void test_job_ends__few_are_told_when_their_time_is_over(void **state)
 {
     (void)state;
     begin(8);
-    part_job_ends_enter(&ends);
-    end(1);
-    part_job_ends_offer(&ends);
-    assert_int_equal(told, 0);
+    end_and_offer(1);
+    end_and_offer(1);
+    assert_int_equal(told, 1);
     assert_true(tpc_timers_next(&timers) != UINT64_MAX);
     tpc_timers_run(&timers, tpc_timers_next(&timers));
-    assert_int_equal(told, 1);
+    assert_int_equal(told, 2);
 }
 
 /* A session can be lost in a callback that offers nothing. */
@@ -111,11 +140,10 @@ static void test_job_ends__all_are_told_at_the_end(void **state)
 {
     (void)state;
     begin(8);
-    part_job_ends_enter(&ends);
-    end(1);
-    part_job_ends_offer(&ends);
+    end_and_offer(1);
+    end_and_offer(1);
     part_job_ends_deliver(&ends);
-    assert_int_equal(told, 1);
+    assert_int_equal(told, 2);
 }
 
 int main(void)
@@ -123,7 +151,8 @@ int main(void)
 #define ENDS_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         ENDS_TEST(test_job_ends__one_alone_is_told_at_once),
-        ENDS_TEST(test_job_ends__half_of_what_is_under_way_is_told_together),
+        ENDS_TEST(test_job_ends__one_more_each_time_up_to_half_of_what_is_under_way),
+        ENDS_TEST(test_job_ends__who_waited_in_vain_does_not_wait_again_for_long),
         ENDS_TEST(test_job_ends__few_are_told_when_their_time_is_over),
         ENDS_TEST(test_job_ends__whoever_ends_one_outside_of_a_callback_wakes),
         ENDS_TEST(test_job_ends__all_are_told_at_the_end),
