@@ -155,7 +155,7 @@ struct part_resource_options {
     struct api_loop *loop;     /* watches their sockets, from start on */
     struct tpc_timers *timers; /* of the loop thread */
     const char *name;          /* the agent's, for the server's lists of its sessions */
-    uint64_t sessions;         /* most; 0: six a core */
+    uint64_t sessions;         /* most; 0: six a core, eight at MariaDB */
     uint64_t open_max;         /* beside them, for interactive branches; 0: 32 */
     uint64_t lock_timeout_ms;  /* how long a statement waits for a lock before it is a conflict */
     struct {

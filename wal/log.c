@@ -11,9 +11,9 @@
  * several) the next group waits until it is nearly as large, gather_ms at most; one that comes
  * alone after one that came alone never waits. (PostgreSQL's commit_delay and commit_siblings.)
  *
- * Everything keeps the order in which it
- * was submitted. After a failed append nobody knows what is on disk, so nothing is written any
- * more: all that is queued, and all that comes, is handed back as failed. */
+ * Everything keeps the order in which it was submitted. After a failed append nobody knows what is
+ * on disk, so nothing is written any more: all that is queued, and all that comes, is handed back
+ * as failed. */
 #include "wal/wal.h"
 
 #include "base/clock.h"

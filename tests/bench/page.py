@@ -48,19 +48,21 @@ TAIL = """
 What profiles (`perf`) show of the targets that are missed, or nearly:
 
 - **transfer, PostgreSQL, 64 clients.** The server works about as long for a transfer as it does for limit-pg, and two cores
-  are the limit of both. limit-pg's own loop takes a sixth of the server's time; coordinator and agents together take two
+  are the limit of both. limit-pg's own loop takes a seventh of the server's time; coordinator and agents together take two
   thirds. Of the coordinator's part, requests to the agents and their answers are 41 % (reading the answers 14 %), forced
   groups of the log 23 % (half of it `fdatasync`), clients' requests 17 %. Of an agent's, forced groups of prepared records are
   25 %, requests from the coordinator 24 %, sending to the server 17 %, reading from it 7 %. A force costs 0.3 ms of processor
   time however many records share it: that is why ends, requests and records gather where many are under way. What gathers
   still waits for two agents and for itself, which holds the groups at seven or eight records, where 0.1 forced writes a
   transaction would need ten.
-- **noop, 256 clients.** One thread does all but the log and has one core to itself: clients' requests take 34 % (two thirds of
-  it in the kernel: each costs a send, two receives, and two changes of what is waited for), answers of participants 27 %, the
-  log's thread 13 %, JSON 10 %, memory 12 %. No single one is large; more would take a second thread for clients.
-- **4,096 in flight** cost more than 256 because connections, requests and transactions no longer fit the processor's cache.
-- **Restart with 1,000,000 ended transactions** (`tests/bench/scale.py`): SQLite's check of the pages is a third, reading the
-  rows and checking their sums a third, and what is kept of each the rest.
+- **noop, 256 clients.** One thread does all but the log and has one core to itself. Clients' requests take 33 % (each costs a
+  send, two receives, and two changes of what is waited for: most of it is system calls), answers of participants 25 %, the log's
+  thread 19 %; of all these, 7 % is JSON and a fifth the allocation of memory. No single one is large; more would take a second
+  thread for clients.
+- **4,096 in flight.** The shares are nearly those of 256, and each costs more, JSON and looking up transactions most: most
+  likely what is in use no longer fits the processor's cache, which was not measured.
+- **Restart with 1,000,000 ended transactions** (`tests/bench/scale.py`): SQLite's check of the pages is about a third, reading
+  the records and making anew what is kept of each the rest.
 
 After every run the accounts were added up: no money was made or lost, and each participant held what clients were told.
 """

@@ -254,19 +254,25 @@ static void test_log__all_that_waits_shares_one_force_on_disk(void **state)
     group_of_64();
 }
 
+/* "a" alone, and three that wait meanwhile; lets @appends in. */
+static void group_of_three(unsigned appends)
+{
+    submit("a", true);
+    await_append();
+    submit("b", true);
+    submit("c", true);
+    submit("d", true);
+    let_in(appends);
+    await_told(" a b c d");
+}
+
 static void test_log__groups_are_no_larger_than_allowed(void **state)
 {
     struct wal_stats stats;
 
     (void)state;
     start_in_memory(&(struct wal_log_options){.group_max = 2});
-    submit("a", true);
-    await_append();
-    submit("b", true);
-    submit("c", true);
-    submit("d", true);
-    let_in(3);
-    await_told(" a b c d");
+    group_of_three(3);
     wal_log_stats(fixture.log, &stats);
     assert_int_equal(stats.forces, 3);
     wal_log_stop(fixture.log);
@@ -290,13 +296,7 @@ static void test_log__a_group_waits_to_be_nearly_as_large_as_the_last(void **sta
 
     (void)state;
     start_in_memory(&(struct wal_log_options){.gather_ms = 3600000});
-    submit("a", true);
-    await_append();
-    submit("b", true);
-    submit("c", true);
-    submit("d", true);
-    let_in(4);
-    await_told(" a b c d");
+    group_of_three(4);
     submit("e", true);
     submit("f", true); /* one less is enough */
     await_told(" a b c d e f");
@@ -309,13 +309,7 @@ static void test_log__what_gathers_is_written_in_time(void **state)
 {
     (void)state;
     start_in_memory(&(struct wal_log_options){.gather_ms = 1});
-    submit("a", true);
-    await_append();
-    submit("b", true);
-    submit("c", true);
-    submit("d", true);
-    let_in(3);
-    await_told(" a b c d");
+    group_of_three(3);
     submit("e", true); /* alone */
     await_told(" a b c d e");
     wal_log_stop(fixture.log);
@@ -325,13 +319,7 @@ static void test_log__what_gathers_is_written_at_the_end(void **state)
 {
     (void)state;
     start_in_memory(&(struct wal_log_options){.gather_ms = 3600000});
-    submit("a", true);
-    await_append();
-    submit("b", true);
-    submit("c", true);
-    submit("d", true);
-    let_in(3);
-    await_told(" a b c d");
+    group_of_three(3);
     submit("e", true);
     wal_log_stop(fixture.log);
     assert_string_equal(words_of(fixture.gate.inner), "a b c d e");
