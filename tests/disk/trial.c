@@ -21,6 +21,7 @@ enum {
     SETTLE_MS = 3000,
     REFUSALS_MAX = 6,
     EXIT_HALTED = 70,
+    EXIT_UNLOADED = 127, /* the dynamic linker could not start it, when that is what was struck */
 };
 
 static const char *const agent_flags[] = {"--ask-first", "50ms", "--ask-max", "200ms", NULL};
@@ -35,7 +36,8 @@ static void examine(struct trial *trial)
         trial->kills++;
     } else if (WIFEXITED(status) && WEXITSTATUS(status) == EXIT_HALTED) {
         trial->halts++;
-    } else if (WIFEXITED(status) && WEXITSTATUS(status) == 1) {
+    } else if (WIFEXITED(status) &&
+               (WEXITSTATUS(status) == 1 || WEXITSTATUS(status) == EXIT_UNLOADED)) {
         trial->refusals++;
     } else if (!WIFEXITED(status) || WEXITSTATUS(status) != 0) {
         char *output = sup_proc_output(proc);
