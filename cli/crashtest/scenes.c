@@ -218,9 +218,13 @@ static bool is_forgotten(struct cli_play *play)
     return cli_play_metric(cli_play_member(play, EAST)->url, "assent_branches_erased_total") > 0;
 }
 
-/* From here on participants keep what ended: it is going to be compared. */
+/* From here on participants keep what ended: it is going to be compared with what the coordinator
+ * knows. That has to be nothing of before, when they kept it no longer than the coordinator did;
+ * and what it forgot it would know again after a crash, but for the forced records that follow. */
 static void remember_again(struct cli_play *play)
 {
+    const struct cli_node *coordinator = &play->world.nodes[0];
+    uint64_t until_ms = tpc_clock_mono_ms() + WAIT_MS;
     for (unsigned i = 0; i < play->setup->spec_count; i++) {
         struct cli_node *node = cli_play_member(play, i);
         for (size_t j = 0; node->flags[j] != NULL; j++) {
@@ -230,6 +234,15 @@ static void remember_again(struct cli_play *play)
             }
         }
         cli_play_restart(play, node, NULL);
+    }
+    while (!cli_play_is_over(play) && tpc_clock_mono_ms() < until_ms &&
+           cli_play_metric(coordinator->url, "assent_transactions_retained") != 0) {
+        cli_play_nap(RETENTION_LOOK_MS);
+        cli_play_revive(play);
+    }
+    for (int i = 0; i < ROUNDS; i++) {
+        (void)cli_play_transfer(play, west1, east1);
+        cli_play_revive(play);
     }
 }
 
@@ -247,8 +260,6 @@ static void play_retention(struct cli_play *play)
         cli_play_revive(play);
     }
     remember_again(play);
-    (void)cli_play_transfer(play, west1, east1);
-    cli_play_revive(play);
     for (size_t i = 0; i < play->history.count; i++) {
         play->history.txns[i].id[0] = '\0'; /* forgotten: nothing is said about it */
     }
