@@ -1,6 +1,7 @@
 /* What the agent's log says of branches that a database server has committed or was about to: by
  * which number the server knows them. With it the server proves the outcome, and without it
- * nothing does. Compact, for there may be a million of them. */
+ * nothing does. Recovery keeps those that were committed here, without a number. Compact, for there
+ * may be a million of them. */
 #ifndef ASSENT_PARTICIPANT_PROOFS_H
 #define ASSENT_PARTICIPANT_PROOFS_H
 

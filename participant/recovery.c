@@ -2,11 +2,15 @@
  *
  * On a thread of its own, so that the loop can say "not yet" meanwhile. It only reads, so a crash
  * in here changes nothing. Nothing is answered before it is done: until the locks of the branches
- * in doubt are back, new work could take what they have promised. */
+ * in doubt are back, new work could take what they have promised.
+ *
+ * A log may tell of a million branches that were committed. No more of them are kept in memory than
+ * afterwards: of the others their gtids, until the database has been looked at. */
 #include "participant/daemon.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "participant/proofs.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -16,7 +20,8 @@ struct recovery {
     struct part_daemon *daemon;
     void (*done)(struct part_daemon *daemon);
     size_t records;
-    struct tpc_id highest; /* gtid so far */
+    struct tpc_id highest;   /* gtid so far */
+    struct part_proofs past; /* committed, and not in memory any more */
     uint64_t began_ms;
     enum tpc_rc rc;
     struct tpc_err err;
@@ -80,16 +85,46 @@ static void keep(struct branch *branch, enum wal_kind kind, const struct part_re
     }
 }
 
-/* Above all before: then it is the first of its gtid. */
+/* Its commit was logged once more: it is as if it had been kept. */
+static struct branch *bring_back(struct recovery *recovery, const struct tpc_id *gtid)
+{
+    struct branch *branch = part_table_add(recovery->daemon, gtid);
+    branch->fsm.state = PART_COMMITTED;
+    branch->expires = true;
+    part_proofs_remove(&recovery->past, gtid);
+    return branch;
+}
+
 static struct branch *find_or_add(struct recovery *recovery, const struct tpc_id *gtid)
 {
-    struct branch *branch = NULL;
-    if (tpc_id_compare(gtid, &recovery->highest) > 0) {
+    if (tpc_id_compare(gtid, &recovery->highest) > 0) { /* then it is the first of its gtid */
         recovery->highest = *gtid;
-    } else {
-        branch = part_table_find(recovery->daemon, gtid);
+        return part_table_add(recovery->daemon, gtid);
+    }
+    struct branch *branch = part_table_find(recovery->daemon, gtid);
+    if (branch == NULL && part_proofs_find(&recovery->past, gtid) != NULL) {
+        branch = bring_back(recovery, gtid);
     }
     return branch != NULL ? branch : part_table_add(recovery->daemon, gtid);
+}
+
+static bool is_known(const struct recovery *recovery, const struct tpc_id *gtid)
+{
+    return part_table_find(recovery->daemon, gtid) != NULL ||
+           part_proofs_find(&recovery->past, gtid) != NULL;
+}
+
+/* Those that are in daemon->ended now were all committed. */
+static void retain_committed(struct recovery *recovery, struct branch *branch)
+{
+    struct part_daemon *daemon = recovery->daemon;
+    if (!branch->ended && daemon->ended_count > 0 &&
+        daemon->ended_count >= daemon->settings->remembered_max) {
+        struct branch *oldest = daemon->ended;
+        (void)part_proofs_get(&recovery->past, &oldest->gtid);
+        part_branch_free(oldest);
+    }
+    part_event_sure(branch, PART_EV_RESTARTED);
 }
 
 static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
@@ -121,7 +156,11 @@ static enum tpc_rc visit(void *arg, uint64_t lsn, const void *data, size_t size,
     rc = part_recover_fold(&branch->fsm, log_record.kind, &record, reterr);
     if (rc == TPC_OK) {
         keep(branch, log_record.kind, &record);
-        rc = teach(daemon, log_record.kind, &record, branch->fsm.state == PART_COMMITTED, reterr);
+        bool committed = branch->fsm.state == PART_COMMITTED;
+        if (committed) {
+            retain_committed(recovery, branch);
+        }
+        rc = teach(daemon, log_record.kind, &record, committed, reterr);
     }
     return rc;
 }
@@ -152,9 +191,9 @@ static bool holds_promise(const struct branch *branch)
 }
 
 /* What the server holds under our name, and the log does not know: the record was lost. */
-static enum tpc_rc adopt_all(struct part_daemon *daemon, struct tpc_err *reterr)
+static enum tpc_rc adopt_all(struct recovery *recovery, struct tpc_err *reterr)
 {
-    struct part_resource *resource = daemon->resource;
+    struct part_resource *resource = recovery->daemon->resource;
     struct part_found *found = NULL;
     size_t count = 0;
     if (resource->ops->find == NULL) {
@@ -162,8 +201,8 @@ static enum tpc_rc adopt_all(struct part_daemon *daemon, struct tpc_err *reterr)
     }
     enum tpc_rc rc = resource->ops->find(resource, &found, &count, reterr);
     for (size_t i = 0; rc == TPC_OK && i < count; i++) {
-        if (part_table_find(daemon, &found[i].gtid) == NULL) {
-            rc = part_adopt(daemon, &found[i], reterr);
+        if (!is_known(recovery, &found[i].gtid)) {
+            rc = part_adopt(recovery->daemon, &found[i], reterr);
         }
     }
     free(found);
@@ -173,23 +212,24 @@ static enum tpc_rc adopt_all(struct part_daemon *daemon, struct tpc_err *reterr)
 static void retain_applied(void *arg, const struct tpc_id *gtid,
                            const struct tpc_id *coordinator_id)
 {
-    struct part_daemon *daemon = arg;
-    if (part_table_find(daemon, gtid) == NULL) {
-        part_retain_unknown(daemon, coordinator_id, gtid);
+    struct recovery *recovery = arg;
+    if (!is_known(recovery, gtid)) {
+        part_retain_unknown(recovery->daemon, coordinator_id, gtid);
     }
 }
 
 /* Proofs of branches that the log has lost are to be dropped in time like all others. */
-static enum tpc_rc retain_all(struct part_daemon *daemon, struct tpc_err *reterr)
+static enum tpc_rc retain_all(struct recovery *recovery, struct tpc_err *reterr)
 {
-    struct part_resource *resource = daemon->resource;
+    struct part_resource *resource = recovery->daemon->resource;
     return resource->ops->applied != NULL
-               ? resource->ops->applied(resource, retain_applied, daemon, reterr)
+               ? resource->ops->applied(resource, retain_applied, recovery, reterr)
                : TPC_OK;
 }
 
-static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
+static enum tpc_rc compare(struct recovery *recovery, struct tpc_err *reterr)
 {
+    struct part_daemon *daemon = recovery->daemon;
     struct branch *branch;
     enum tpc_rc rc = TPC_OK;
     DL_FOREACH (daemon->live, branch) {
@@ -197,8 +237,8 @@ static enum tpc_rc compare(struct part_daemon *daemon, struct tpc_err *reterr)
             rc = restore(daemon, branch, reterr);
         }
     }
-    rc = rc == TPC_OK ? adopt_all(daemon, reterr) : rc;
-    rc = rc == TPC_OK ? retain_all(daemon, reterr) : rc;
+    rc = rc == TPC_OK ? adopt_all(recovery, reterr) : rc;
+    rc = rc == TPC_OK ? retain_all(recovery, reterr) : rc;
     return rc == TPC_OK ? daemon->resource->ops->start(daemon->resource, reterr) : rc;
 }
 
@@ -208,8 +248,9 @@ static void read_all(void *arg)
     struct part_daemon *daemon = recovery->daemon;
     recovery->rc = daemon->store->ops->scan(daemon->store, visit, recovery, &recovery->err);
     if (recovery->rc == TPC_OK) {
-        recovery->rc = compare(daemon, &recovery->err);
+        recovery->rc = compare(recovery, &recovery->err);
     }
+    part_proofs_done(&recovery->past);
 }
 
 /* ---- The loop goes on from here ---- */

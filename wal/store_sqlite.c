@@ -208,6 +208,7 @@ static enum tpc_rc sqlite_append(struct wal_store *store, const struct wal_entry
 {
     struct wal_sqlite *log = (struct wal_sqlite *)store;
 
+    (void)wal_sqlite_check_end(log, false, NULL);
     if (log->failure.rc != TPC_OK) {
         return tpc_fail(reterr, log->failure.rc, "%s", log->failure.text);
     }
@@ -315,6 +316,9 @@ static enum tpc_rc sqlite_scan(struct wal_store *store,
         }
     }
     (void)sqlite3_finalize(rows);
+    if (rc == TPC_OK) {
+        rc = wal_sqlite_check_end(log, false, reterr);
+    }
     return rc;
 }
 
@@ -322,6 +326,7 @@ void wal_sqlite_close(struct wal_store *store)
 {
     struct wal_sqlite *log = (struct wal_sqlite *)store;
 
+    (void)wal_sqlite_check_end(log, true, NULL);
     for (int i = 0; i < WAL_SQLITE_STATEMENTS; i++) {
         (void)sqlite3_finalize(log->statements[i]);
     }

@@ -18,8 +18,8 @@
  *   may then delete log.db-wal.
  * - Every record has its own checksum, and the pages are walked at each start.
  *
- * This header is for the two files of this store: store_sqlite_open.c brings it to life,
- * store_sqlite.c is its daily work. */
+ * This header is for the files of this store: store_sqlite_open.c brings it to life,
+ * store_sqlite_check.c walks its pages, store_sqlite.c is its daily work. */
 #ifndef ASSENT_WAL_STORE_SQLITE_H
 #define ASSENT_WAL_STORE_SQLITE_H
 
@@ -36,6 +36,8 @@ enum wal_sqlite_statement {
     WAL_SQLITE_STATEMENTS
 };
 
+struct wal_sqlite_check; /* store_sqlite_check.c */
+
 struct wal_sqlite {
     struct wal_store store; /* first */
     char *path;             /* of the directory */
@@ -44,8 +46,9 @@ struct wal_sqlite {
     sqlite3_stmt *statements[WAL_SQLITE_STATEMENTS];
     struct wal_failpoints failpoints;
     sqlite3_int64 last_lsn;
-    uint32_t checkpoint_pages, journal_pages;
-    struct tpc_err failure; /* poisoned when its rc is not TPC_OK */
+    uint32_t checkpoint_pages, journal_pages, check_beside_pages;
+    struct wal_sqlite_check *check; /* NULL: none is under way */
+    struct tpc_err failure;         /* poisoned when its rc is not TPC_OK */
 
     /* The journal's methods with our xSync before SQLite's own, for the failpoint in between. */
     sqlite3_io_methods journal_methods;
@@ -60,6 +63,18 @@ enum tpc_rc wal_sqlite_fail(const struct wal_sqlite *log, const char *doing,
                             struct tpc_err *reterr);
 /* Once the tables are there and the journal is open: keep the statements and count the frames. */
 TPC_NODISCARD enum tpc_rc wal_sqlite_prepare(struct wal_sqlite *log, struct tpc_err *reterr);
+/* The first row's first column in @out, "nothing" when there is none. To the end of what was asked:
+ * some pragmas write, and it is there that they fail. */
+TPC_NODISCARD enum tpc_rc wal_sqlite_ask(const struct wal_sqlite *log, const char *sql, char *out,
+                                         size_t out_size, struct tpc_err *reterr);
+/* Walk the pages, now. */
+TPC_NODISCARD enum tpc_rc wal_sqlite_check(const struct wal_sqlite *log, struct tpc_err *reterr);
+/* Walk those of log.db alone, beside what follows, or now where that cannot be. Until the end
+ * nothing may be copied to it. */
+TPC_NODISCARD enum tpc_rc wal_sqlite_check_begin(struct wal_sqlite *log, struct tpc_err *reterr);
+/* Wait for what it says; TPC_OK when none was begun. A damaged log takes nothing any more. With
+ * @abandon nobody wants to know. */
+enum tpc_rc wal_sqlite_check_end(struct wal_sqlite *log, bool abandon, struct tpc_err *reterr);
 /* Copy everything from log.db-wal to log.db, durably; the next write begins log.db-wal anew. */
 TPC_NODISCARD bool wal_sqlite_copy_journal(struct wal_sqlite *log);
 /* Also of one that was opened in part. */

@@ -40,8 +40,9 @@ struct wal_store_ops {
                           bool force, struct tpc_err *reterr);
     /* Hand every record in order of appending to @visit, with its sequence number; stops at the
      * first that returns other than TPC_OK and returns that. What @visit is given was checked
-     * by its CRC; TPC_ECORRUPT, with the file and what to do, when that fails. Not while a log
-     * thread runs. */
+     * by its CRC; TPC_ECORRUPT, with the file and what to do, when that fails, or when the pages of
+     * a large log, which are walked beside this, are damaged: nothing that was handed over counts
+     * then. Not while a log thread runs. */
     enum tpc_rc (*scan)(struct wal_store *store,
                         enum tpc_rc (*visit)(void *arg, uint64_t lsn, const void *data, size_t size,
                                              struct tpc_err *reterr),
@@ -72,6 +73,7 @@ struct wal_options {
     struct wal_failpoints failpoints;
     uint32_t
         checkpoint_pages; /* log.db-wal is copied to log.db when it has as many; default 4000 */
+    uint32_t check_beside_pages; /* a log.db of as many is checked beside its scan; default 16384 */
 };
 
 /* Open or create the SQLite store in @options->directory: DIR/LOCK (flock: TPC_EBUSY names the
@@ -79,8 +81,9 @@ struct wal_options {
  * TPC_ESETBACK), DIR/log.db (journal_mode=WAL, synchronous=FULL read back, locking_mode=EXCLUSIVE).
  * TPC_ECORRUPT for a damaged one, TPC_ENOTSUP for one of a newer release, TPC_EINVAL for one of
  * the other role. Every text says what to do. Whatever an earlier start's failed force left is
- * forced again before this returns. Call from the thread that starts; afterwards one thread at a
- * time.
+ * forced again before this returns. The pages are checked; those of a large log by the end of the
+ * first scan, before which nothing is appended. Call from the thread that starts; afterwards one
+ * thread at a time.
  *
  * What is noticed: log.db or IDENTITY deleted or exchanged alone, log.db-wal deleted or emptied
  * alone after a crash, log.db set back to an older copy alone, damaged pages and records.

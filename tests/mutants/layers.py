@@ -34,7 +34,7 @@ LAYERS = [
     Layer("unit.core", "unit tests of the state machines, their records and recovery", CORE, 120,
           tests=r"^unit\.(coordinator\.|participant\.part_)"),
     Layer("unit.wal", "unit tests of the log", ["wal/"], 240,
-          tests=r"^unit\.wal\.(log|record|store_memory|store_sqlite|store_sqlite_open)$"),
+          tests=r"^unit\.wal\.(log|record|store_memory|store_sqlite|store_sqlite_damage|store_sqlite_open)$"),
     Layer("unit.sqlite", "unit tests of the SQLite resource", ["participant/sqlite_"], 600,
           tests=r"^unit\.participant\.sqlite_(commit|keys|locks|lockset|resource|stmts)$"),
     Layer("sqlite.faults", "the SQLite resource on a disk that fails at each operation in turn", [], 600,

@@ -192,6 +192,16 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         wait_until(lambda: self.transfer("again-%d" % next(turns))[0] == 201 and not set(
             before) & set(self.world.query("east", markers)), "the markers are gone")
 
+    def test_markers_are_of_known_branches_though_few_are_kept_in_memory(self):
+        for number in range(5):
+            self.assertEqual(self.transfer("number-%d" % number)[0], 201)
+        for _ in range(2):
+            self.world.daemons["east"].kill()
+            self.world.start_agent("east", flags=["--remembered-max", "2"])
+            metrics = self.world.agent("east", "GET", "/metrics")[1].decode()
+            self.assertIn("\nassent_branches_remembered 2\n", metrics)
+            self.assertIn("\nassent_branches_logged 5\n", metrics)
+
     # ---- A session of an earlier life, which the server lets go on ----
 
     COORDINATOR = {"id": "0199c0de-7a11-4c3e-9f00-5a2b1c0d0099", "url": "http://127.0.0.1:1",

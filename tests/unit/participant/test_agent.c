@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #define TAKE_30 "UPDATE accounts SET balance = balance - 30 WHERE id = 1"
+#define TAKE_1  "UPDATE accounts SET balance = balance - 1 WHERE id = 1"
 
 /* ---- Messages ---- */
 
@@ -560,6 +561,37 @@ static void test_agent__abort_is_remembered_as_long_as_its_records(void **state)
     assert_int_equal(agent_balance(agent, 1), 40);
 }
 
+static void start_with_room_for_two(struct agent *agent)
+{
+    agent_kill(agent);
+    setenv("ASSENT_REMEMBERED_MAX", "2", 1);
+    agent_start(agent, NULL);
+    unsetenv("ASSENT_REMEMBERED_MAX");
+}
+
+/* Recovery keeps the gtids of the others until it has compared them with the database. */
+static void test_agent__start_keeps_no_more_in_memory_than_it_may(void **state)
+{
+    struct agent *agent = *state;
+    start_with_room_for_two(agent);
+    for (uint8_t gtid = 1; gtid <= 5; gtid++) {
+        assert_int_equal(agent_prepare(agent, gtid, TAKE_1), API_VOTE_YES);
+        assert_int_equal(agent_commit(agent, gtid), API_STATE_COMMITTED);
+    }
+    assert_int_equal(agent_prepare(agent, 6, TAKE_1), API_VOTE_YES);
+    for (int life = 0; life < 2; life++) {
+        start_with_room_for_two(agent);
+        await_metric(agent, "\nassent_branches_remembered 2\n");
+        await_metric(agent, "\nassent_branches_logged 5\n");
+        /* From the proof, which is logged once more. */
+        assert_int_equal(agent_prepare(agent, 1, TAKE_1), API_VOTE_YES);
+        assert_int_equal(agent_commit(agent, 1), API_STATE_COMMITTED);
+        assert_int_equal(agent_balance(agent, 1), 95);
+    }
+    assert_int_equal(agent_commit(agent, 6), API_STATE_COMMITTED);
+    assert_int_equal(agent_balance(agent, 1), 94);
+}
+
 static void test_agent__metrics_and_health(void **state)
 {
     struct agent *agent = *state;
@@ -625,6 +657,7 @@ int main(void)
         TEST(test_agent__aborted_branch_is_remembered_as_long_as_it_is_in_the_log),
         TEST(test_agent__ended_branches_are_forgotten_after_the_retention_time),
         TEST(test_agent__abort_is_remembered_as_long_as_its_records),
+        TEST(test_agent__start_keeps_no_more_in_memory_than_it_may),
         TEST(test_agent__metrics_and_health),
     };
     (void)signal(SIGPIPE, SIG_IGN);

@@ -180,9 +180,12 @@ const char *words_of(struct wal_store *store)
     return words;
 }
 
+uint32_t check_beside_pages;
+
 enum tpc_rc try_open(const char *directory, struct wal_store **ret_store, struct tpc_err *reterr)
 {
-    const struct wal_options options = {.directory = directory, .role = "coordinator"};
+    const struct wal_options options = {
+        .directory = directory, .role = "coordinator", .check_beside_pages = check_beside_pages};
 
     return wal_open(&options, ret_store, reterr);
 }
@@ -236,4 +239,35 @@ void in_another_process(void (*life)(const char *directory), const char *directo
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true((WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL) ||
                 (WIFEXITED(status) && WEXITSTATUS(status) == 0));
+}
+
+void must(enum tpc_rc rc)
+{
+    assert_int_equal(rc, TPC_OK);
+}
+
+void live(const char *directory, const char *word)
+{
+    struct wal_store *store = must_open(directory);
+
+    must(append_word(store, 1, word, true));
+    store->ops->close(store);
+}
+
+void assert_words(const char *directory, const char *words)
+{
+    struct wal_store *store = must_open(directory);
+
+    assert_string_equal(words_of(store), words);
+    store->ops->close(store);
+}
+
+void die(const char *directory)
+{
+    struct wal_store *store = must_open(directory);
+
+    must(append_word(store, 1, "b", true));
+    must(append_word(store, 2, "c", true));
+    must(append_word(store, 3, "d", true));
+    (void)kill(getpid(), SIGKILL);
 }

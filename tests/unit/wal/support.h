@@ -38,11 +38,21 @@ enum tpc_rc erase_all_of(struct wal_store *store, uint8_t n);
 /* All words of the log in order, with a space between; the result is static. */
 const char *words_of(struct wal_store *store);
 
+extern uint32_t check_beside_pages; /* of what is opened from here on; 0: the default */
+
 /* Open @directory as a coordinator's log; the first asserts that it succeeds. */
 struct wal_store *must_open(const char *directory);
 enum tpc_rc try_open(const char *directory, struct wal_store **ret_store, struct tpc_err *reterr);
 /* Opening fails with @rc and a text in which @needle, the directory and an advice are. */
 void assert_refused(const char *directory, enum tpc_rc rc, const char *needle);
+
+void must(enum tpc_rc rc); /* be TPC_OK */
+/* One life that appends @word and ends well. */
+void live(const char *directory, const char *word);
+/* One that appends "b c d" and ends by SIGKILL, without coming back. */
+void die(const char *directory);
+/* A start finds these in the log. */
+void assert_words(const char *directory, const char *words);
 
 /* Run @life in another process, which ends by SIGKILL or its own end, and wait for that. */
 void in_another_process(void (*life)(const char *directory), const char *directory);

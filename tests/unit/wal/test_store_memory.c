@@ -11,11 +11,6 @@ static struct wal_store *new_store(void)
     return store;
 }
 
-static void must(enum tpc_rc rc)
-{
-    assert_int_equal(rc, TPC_OK);
-}
-
 static void test_store_memory__reads_back_in_order(void **state)
 {
     struct wal_store *store = new_store();

@@ -49,11 +49,6 @@ static struct wal_store *open_with_points(const char *directory)
     return store;
 }
 
-static void must(enum tpc_rc rc)
-{
-    assert_int_equal(rc, TPC_OK);
-}
-
 static void test_store_sqlite__reads_back_in_order(void **state)
 {
     struct wal_store *store = must_open(scratch);

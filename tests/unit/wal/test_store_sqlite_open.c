@@ -18,6 +18,7 @@ static char scratch[SCRATCH_MAX];
 static int set_up(void **state)
 {
     (void)state;
+    check_beside_pages = 0;
     make_scratch(scratch);
     return 0;
 }
@@ -27,38 +28,6 @@ static int tear_down(void **state)
     (void)state;
     remove_scratch(scratch);
     return 0;
-}
-
-static void must(enum tpc_rc rc)
-{
-    assert_int_equal(rc, TPC_OK);
-}
-
-/* One life that ends well. */
-static void live(const char *directory, const char *word)
-{
-    struct wal_store *store = must_open(directory);
-
-    must(append_word(store, 1, word, true));
-    store->ops->close(store);
-}
-
-static void assert_words(const char *words)
-{
-    struct wal_store *store = must_open(scratch);
-
-    assert_string_equal(words_of(store), words);
-    store->ops->close(store);
-}
-
-static void die(const char *directory)
-{
-    struct wal_store *store = must_open(directory);
-
-    must(append_word(store, 1, "b", true));
-    must(append_word(store, 2, "c", true));
-    must(append_word(store, 3, "d", true));
-    (void)kill(getpid(), SIGKILL);
 }
 
 /* As die, after log.db-wal was copied and begun anew at least once. */
@@ -143,7 +112,7 @@ static void test_open__a_log_of_the_other_role_is_refused(void **state)
     live(scratch, "a");
     assert_int_equal(wal_open(&options, &store, &err), TPC_EINVAL);
     assert_non_null(strstr(err.text, "of a coordinator, and this is a participant"));
-    assert_words("a");
+    assert_words(scratch, "a");
 }
 
 static void test_open__a_place_that_cannot_be_made_is_named(void **state)
@@ -199,7 +168,7 @@ static void test_open__a_second_process_is_told_who_holds_it(void **state)
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
     (void)close(ready[0]);
-    assert_words("");
+    assert_words(scratch, "");
 }
 
 static void test_open__a_second_store_in_one_process_is_refused(void **state)
@@ -210,7 +179,7 @@ static void test_open__a_second_store_in_one_process_is_refused(void **state)
     assert_refused(scratch, TPC_EBUSY, "in use");
     must(append_word(store, 1, "a", true));
     store->ops->close(store);
-    assert_words("a");
+    assert_words(scratch, "a");
 }
 
 static void test_open__another_program_at_the_file_is_refused(void **state)
@@ -223,7 +192,7 @@ static void test_open__another_program_at_the_file_is_refused(void **state)
     assert_int_equal(sqlite3_exec(db, "SELECT * FROM record", NULL, NULL, NULL), SQLITE_OK);
     assert_refused(scratch, TPC_EBUSY, "another program");
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    assert_words("a");
+    assert_words(scratch, "a");
 }
 
 static void test_open__another_program_waits_outside(void **state)
@@ -354,7 +323,7 @@ static void test_open__a_deleted_journal_is_noticed_in_a_later_round(void **stat
     flip_byte(in(scratch, "log.db-wal"), 17);
     assert_refused(scratch, TPC_ECORRUPT, "log.db-wal, which holds the newest records, is damaged");
     copy_file(in(scratch, "copy"), in(scratch, "log.db-wal"));
-    assert_words("a b c");
+    assert_words(scratch, "a b c");
 }
 
 /* Somebody looked into the log of a dead daemon; that harms nothing. */
@@ -369,7 +338,7 @@ static void test_open__a_visit_by_a_database_shell_is_harmless(void **state)
     assert_int_equal(sqlite3_exec(db, "SELECT * FROM record", NULL, NULL, NULL), SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
     assert_int_equal(size_of(in(scratch, "log.db-wal")), -1);
-    assert_words("a b c");
+    assert_words(scratch, "a b c");
 }
 
 /* ---- crashes while opening, made by hand; test_store_sqlite_crash does them all ---- */
@@ -419,177 +388,6 @@ static void test_open__identity_may_lag_behind_the_log(void **state)
     store->ops->close(store);
 }
 
-/* ---- damage ---- */
-
-static void test_open__any_flipped_or_lost_byte_of_identity_is_noticed(void **state)
-{
-    (void)state;
-    live(scratch, "a");
-    copy_file(in(scratch, "IDENTITY"), in(scratch, "copy"));
-    const off_t size = size_of(in(scratch, "copy"));
-    for (off_t i = 0; i < size; i++) {
-        flip_byte(in(scratch, "IDENTITY"), i);
-        assert_refused(scratch, i == 16 || i == 17 ? TPC_ENOTSUP : TPC_ECORRUPT,
-                       "IDENTITY is damaged");
-        copy_file(in(scratch, "copy"), in(scratch, "IDENTITY"));
-    }
-    for (off_t i = 0; i < size; i++) {
-        assert_int_equal(truncate(in(scratch, "IDENTITY"), i), 0);
-        assert_refused(scratch, i == 16 || i == 17 ? TPC_ENOTSUP : TPC_ECORRUPT,
-                       "IDENTITY is damaged");
-        copy_file(in(scratch, "copy"), in(scratch, "IDENTITY"));
-    }
-    assert_words("a");
-}
-
-static void test_open__a_log_that_is_no_database_is_damaged(void **state)
-{
-    (void)state;
-    live(scratch, "a");
-    flip_byte(in(scratch, "log.db"), 3);
-    assert_refused(scratch, TPC_ECORRUPT, "log.db is damaged");
-    assert_refused(scratch, TPC_ECORRUPT, "delete nothing");
-}
-
-static void test_open__another_database_is_no_log(void **state)
-{
-    sqlite3 *db = NULL;
-
-    (void)state;
-    live(scratch, "a");
-    remove_file("log.db");
-    assert_int_equal(sqlite3_open(in(scratch, "log.db"), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "CREATE TABLE account(id)", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    assert_refused(scratch, TPC_ECORRUPT, "another program");
-}
-
-static void test_open__a_log_of_a_newer_release_is_not_supported(void **state)
-{
-    sqlite3 *db = NULL;
-
-    (void)state;
-    live(scratch, "a");
-    assert_int_equal(sqlite3_open(in(scratch, "log.db"), &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db, "UPDATE meta SET format = 2", NULL, NULL, NULL), SQLITE_OK);
-    assert_int_equal(sqlite3_close(db), SQLITE_OK);
-    assert_refused(scratch, TPC_ENOTSUP, "format 2");
-}
-
-static void test_open__a_log_cut_short_is_damaged(void **state)
-{
-    (void)state;
-    live(scratch, "a");
-    copy_file(in(scratch, "log.db"), in(scratch, "copy"));
-    const off_t size = size_of(in(scratch, "copy"));
-    for (off_t cut = 1; cut < size; cut += 1000) {
-        copy_file(in(scratch, "copy"), in(scratch, "log.db"));
-        assert_int_equal(truncate(in(scratch, "log.db"), cut), 0);
-        assert_refused(scratch, TPC_ECORRUPT, "log.db is damaged");
-    }
-}
-
-static enum tpc_rc see_nothing(void *arg, uint64_t lsn, const void *data, size_t size,
-                               struct tpc_err *reterr)
-{
-    (void)arg;
-    (void)lsn;
-    (void)data;
-    (void)size;
-    (void)reterr;
-    return TPC_OK;
-}
-
-static void test_scan__a_flipped_byte_in_a_record_is_damage(void **state)
-{
-    struct wal_store *store;
-    struct tpc_err err = {0};
-
-    (void)state;
-    live(scratch, "needle");
-    const off_t offset = find_last(in(scratch, "log.db"), "needle", 6);
-    assert_true(offset > 0);
-    flip_byte(in(scratch, "log.db"), offset + 2);
-    store = must_open(scratch);
-    assert_int_equal(store->ops->scan(store, see_nothing, NULL, &err), TPC_ECORRUPT);
-    assert_non_null(strstr(err.text, "checksum of record 1"));
-    assert_non_null(strstr(err.text, "restore the whole directory"));
-    store->ops->close(store);
-}
-
-/* The rule that counts: a damaged file is refused, or says all that it said before. */
-static void test_open__no_flipped_byte_loses_a_record_silently(void **state)
-{
-    struct wal_store *store = must_open(scratch);
-    char expected[WORDS_MAX];
-    unsigned refused = 0, harmless = 0;
-
-    (void)state;
-    for (uint8_t i = 0; i < 60; i++) {
-        char word[16];
-        (void)snprintf(word, sizeof word, "word-%d", i);
-        must(append_word(store, i, word, true));
-    }
-    (void)snprintf(expected, sizeof expected, "%s", words_of(store));
-    store->ops->close(store);
-    copy_file(in(scratch, "log.db"), in(scratch, "copy"));
-    copy_file(in(scratch, "IDENTITY"), in(scratch, "copy.identity"));
-    const off_t size = size_of(in(scratch, "copy"));
-    for (off_t i = 0; i < size; i += i < 100 ? 1 : 61) {
-        struct tpc_err err = {0};
-        copy_file(in(scratch, "copy"), in(scratch, "log.db"));
-        copy_file(in(scratch, "copy.identity"), in(scratch, "IDENTITY"));
-        (void)unlink(in(scratch, "log.db-wal"));
-        flip_byte(in(scratch, "log.db"), i);
-        enum tpc_rc rc = try_open(scratch, &store, &err);
-        if (rc == TPC_OK) {
-            rc = store->ops->scan(store, see_nothing, NULL, &err);
-            if (rc == TPC_OK) {
-                assert_string_equal(words_of(store), expected);
-                harmless++;
-            }
-            store->ops->close(store);
-        }
-        refused += rc != TPC_OK;
-    }
-    assert_true(refused > 20 && harmless > 20);
-}
-
-static void test_open__a_hole_in_the_journal_is_damage(void **state)
-{
-    unsigned refused = 0;
-
-    (void)state;
-    live(scratch, "a");
-    in_another_process(die, scratch);
-    copy_file(in(scratch, "log.db-wal"), in(scratch, "copy"));
-    const off_t size = size_of(in(scratch, "copy"));
-    /* All but the last transaction, which cannot be told from an unfinished one. Where the
-     * frame itself says that a transaction ends there is the one exception (bytes 4 to 7 of its
-     * head), for then the next seems to be one with it. */
-    const off_t last = find_last(in(scratch, "copy"), "d", 1) / 4120 * 4120;
-    for (off_t i = 32; i < last - (off_t)4 * 4120; i += 301) {
-        flip_byte(in(scratch, "log.db-wal"), i);
-        assert_refused(scratch, TPC_ECORRUPT, "log.db-wal is damaged (frame");
-        copy_file(in(scratch, "copy"), in(scratch, "log.db-wal"));
-        refused++;
-    }
-    assert_true(size > 0 && refused > 10);
-    assert_words("a b c d");
-}
-
-static void test_open__an_unfinished_end_of_the_journal_is_none(void **state)
-{
-    (void)state;
-    live(scratch, "a");
-    in_another_process(die, scratch);
-    const off_t size = size_of(in(scratch, "log.db-wal"));
-    assert_int_equal(truncate(in(scratch, "log.db-wal"), size - 100), 0);
-    assert_words("a b c");
-    live(scratch, "e");
-    assert_words("a b c e");
-}
-
 int main(void)
 {
 #define OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -615,15 +413,6 @@ int main(void)
         OPEN_TEST(test_open__a_visit_by_a_database_shell_is_harmless),
         OPEN_TEST(test_open__goes_on_where_the_making_stopped),
         OPEN_TEST(test_open__identity_may_lag_behind_the_log),
-        OPEN_TEST(test_open__any_flipped_or_lost_byte_of_identity_is_noticed),
-        OPEN_TEST(test_open__a_log_that_is_no_database_is_damaged),
-        OPEN_TEST(test_open__another_database_is_no_log),
-        OPEN_TEST(test_open__a_log_of_a_newer_release_is_not_supported),
-        OPEN_TEST(test_open__a_log_cut_short_is_damaged),
-        OPEN_TEST(test_scan__a_flipped_byte_in_a_record_is_damage),
-        OPEN_TEST(test_open__no_flipped_byte_loses_a_record_silently),
-        OPEN_TEST(test_open__a_hole_in_the_journal_is_damage),
-        OPEN_TEST(test_open__an_unfinished_end_of_the_journal_is_none),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
