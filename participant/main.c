@@ -45,7 +45,7 @@ static const struct tpc_opt options[] = {
      .min = 1, .help = "most branches that wait for locks"},
     {OPT("sessions", TPC_OPT_UINT, sessions), .argument = "N", .min = 2, .max = 1000,
      .help = "sessions at a database server, one of four for decisions; by default six a core, "
-             "eight at MariaDB"},
+             "eight at MariaDB, and half of what the server allows at most"},
     {OPT("open-max", TPC_OPT_UINT, open_max), .default_text = "32", .argument = "N", .min = 1,
      .max = 1000,
      .help = "most interactive branches that are open at a database server, each with a session of "

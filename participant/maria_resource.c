@@ -7,15 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum {
-    SESSIONS_A_CORE = 8,
-    SESSIONS_MAX = 1000,
-    RESULT_DEFAULT = 4 << 20,
-    WAIT_DEFAULT = 10000,
-    OPEN_DEFAULT = 32
-};
+enum { SESSIONS_A_CORE = 8, RESULT_DEFAULT = 4 << 20, WAIT_DEFAULT = 10000, OPEN_DEFAULT = 32 };
 
 static struct part_maria *of(struct part_resource *resource)
 {
@@ -444,14 +437,10 @@ static const struct part_resource_ops maria_ops = {
  * when they are needed, beside the others: a client that thinks keeps nobody from working. */
 static void make_sessions(struct part_maria *maria)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t count = maria->options.sessions;
-    if (count == 0) {
-        count = SESSIONS_A_CORE * (cores > 0 ? (uint64_t)cores : 1);
-    }
-    count = count < 2 ? 2 : count > SESSIONS_MAX ? SESSIONS_MAX : count;
-    maria->decider_count = count / 4 > 1 ? (size_t)count / 4 : 1;
-    maria->work_count = (size_t)count - maria->decider_count;
+    size_t count =
+        part_session_count(maria->options.sessions, SESSIONS_A_CORE, maria->facts.connections_max);
+    maria->decider_count = count / 4 > 1 ? count / 4 : 1;
+    maria->work_count = count - maria->decider_count;
     maria->pinned_count =
         (size_t)(maria->options.open_max != 0 ? maria->options.open_max : OPEN_DEFAULT);
     maria->sessions = tpc_must_calloc(maria_session_count(maria), sizeof *maria->sessions);
@@ -500,7 +489,6 @@ enum tpc_rc part_maria_open(const struct part_resource_options *options,
     maria->ends.timers = NULL; /* told at once: here gathering was not measured to gain anything */
     maria->name = tpc_must_strdup(name);
     maria->timer.fire = on_timer;
-    make_sessions(maria);
     enum tpc_rc rc = maria_url_parse(options->url, &maria->url, reterr);
     if (rc == TPC_OK && maria->url.password == NULL && password != NULL) {
         maria->url.password = tpc_must_strdup(password);
@@ -510,6 +498,7 @@ enum tpc_rc part_maria_open(const struct part_resource_options *options,
         free_all(maria);
         return rc;
     }
+    make_sessions(maria);
     warn(maria);
     *ret_resource = &maria->base;
     return TPC_OK;

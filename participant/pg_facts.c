@@ -15,7 +15,9 @@ const char pg_facts_sql[] =
     " has_table_privilege('pg_catalog.pg_prepared_xacts', 'SELECT'),"
     " (SELECT system_identifier FROM pg_control_system()),"
     " (SELECT backend_start FROM pg_stat_get_activity(pg_backend_pid())),"
-    " current_database(), current_user";
+    " current_database(), current_user, current_setting('max_connections')::int"
+    " - current_setting('superuser_reserved_connections')::int"
+    " - coalesce(current_setting('reserved_connections', true), '0')::int";
 
 /* A commit is durable when it is told, whatever others are content with; nobody else's settings
  * change what is written and read; and the server soon notices that the agent is gone, or its
@@ -44,7 +46,7 @@ bool pg_facts_read(const PGresult *result, const PGconn *conn, struct pg_facts *
 {
     struct pg_facts facts = {.version = PQserverVersion(conn)};
     if (PQresultStatus(result) != PGRES_TUPLES_OK || PQntuples(result) != 1 ||
-        PQnfields(result) != 11) {
+        PQnfields(result) != 12) {
         return false;
     }
     facts.max_prepared = strtoull(PQgetvalue(result, 0, 0), NULL, 10);
@@ -58,6 +60,7 @@ bool pg_facts_read(const PGresult *result, const PGconn *conn, struct pg_facts *
     copy(result, 8, facts.backend_start, sizeof facts.backend_start);
     copy(result, 9, facts.database, sizeof facts.database);
     copy(result, 10, facts.user, sizeof facts.user);
+    facts.connections_max = strtoull(PQgetvalue(result, 0, 11), NULL, 10);
     *ret_facts = facts;
     return true;
 }

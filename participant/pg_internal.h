@@ -87,6 +87,7 @@ void pg_write_row(struct tpc_buf *out, const PGresult *result, int row);
 struct pg_facts {
     int version; /* 150004 */
     uint64_t max_prepared;
+    uint64_t connections_max; /* for others than superusers */
     uint64_t system_id;
     char fsync[8], full_page_writes[8], synchronous_commit[16];
     bool standby, read_only, sees_prepared;

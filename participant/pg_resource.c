@@ -7,15 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum {
-    SESSIONS_A_CORE = 6,
-    SESSIONS_MAX = 1000,
-    RESULT_DEFAULT = 4 << 20,
-    WAIT_DEFAULT = 10000,
-    OPEN_DEFAULT = 32
-};
+enum { SESSIONS_A_CORE = 6, RESULT_DEFAULT = 4 << 20, WAIT_DEFAULT = 10000, OPEN_DEFAULT = 32 };
 
 static struct part_pg *of(struct part_resource *resource)
 {
@@ -490,14 +483,10 @@ static const struct part_resource_ops pg_ops = {
  * beside the others: a client that thinks keeps nobody from working. */
 static void make_sessions(struct part_pg *pg)
 {
-    long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    uint64_t count = pg->options.sessions;
-    if (count == 0) {
-        count = SESSIONS_A_CORE * (cores > 0 ? (uint64_t)cores : 1);
-    }
-    count = count < 2 ? 2 : count > SESSIONS_MAX ? SESSIONS_MAX : count;
-    pg->decider_count = count / 4 > 1 ? (size_t)count / 4 : 1;
-    pg->work_count = (size_t)count - pg->decider_count;
+    size_t count =
+        part_session_count(pg->options.sessions, SESSIONS_A_CORE, pg->facts.connections_max);
+    pg->decider_count = count / 4 > 1 ? count / 4 : 1;
+    pg->work_count = count - pg->decider_count;
     pg->pinned_count = (size_t)(pg->options.open_max != 0 ? pg->options.open_max : OPEN_DEFAULT);
     pg->sessions = tpc_must_calloc(pg_session_count(pg), sizeof *pg->sessions);
     pg->work = pg->sessions;
@@ -509,12 +498,20 @@ static void make_sessions(struct part_pg *pg)
     }
 }
 
-static void warn_of_few_places(const struct part_pg *pg)
+static void warn(const struct part_pg *pg)
 {
+    size_t sessions = pg->work_count + pg->decider_count;
+    if (pg->facts.connections_max < sessions + 1) {
+        tpc_log(TPC_LOG_WARN, "pg.few_connections",
+                tpc_kv_uint("max_connections", pg->facts.connections_max),
+                tpc_kv_uint("sessions", sessions),
+                tpc_kv_str("advice", "let a superuser run ALTER SYSTEM SET max_connections = 200; "
+                                     "and restart the server, or lower --sessions"));
+    }
     if (pg->facts.max_prepared < 2 * pg->work_count) {
         tpc_log(TPC_LOG_WARN, "pg.few_places",
                 tpc_kv_uint("max_prepared_transactions", pg->facts.max_prepared),
-                tpc_kv_uint("sessions", pg->work_count + pg->decider_count),
+                tpc_kv_uint("sessions", sessions),
                 tpc_kv_str("advice", "transactions will be refused while all places are taken: let "
                                      "a superuser run ALTER SYSTEM SET max_prepared_transactions = "
                                      "200; and restart the server, or lower --sessions"));
@@ -539,14 +536,14 @@ enum tpc_rc part_pg_open(const struct part_resource_options *options,
     pg->url = tpc_must_strdup(options->url);
     pg->name = tpc_must_strdup(name);
     pg->timer.fire = on_timer;
-    make_sessions(pg);
     enum tpc_rc rc = pg_preflight(pg, reterr);
     rc = rc == TPC_OK ? pg_fence_now(pg, reterr) : rc;
     if (rc != TPC_OK) {
         free_all(pg);
         return rc;
     }
-    warn_of_few_places(pg);
+    make_sessions(pg);
+    warn(pg);
     *ret_resource = &pg->base;
     return TPC_OK;
 }

@@ -3,6 +3,20 @@
 #include "base/config.h"
 
 #include <string.h>
+#include <unistd.h>
+
+enum { SESSIONS_MIN = 2, SESSIONS_MAX = 1000 };
+
+size_t part_session_count(uint64_t wanted, uint64_t a_core, uint64_t connections)
+{
+    long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    uint64_t count = wanted;
+    if (count == 0) {
+        count = a_core * (cores > 0 ? (uint64_t)cores : 1);
+        count = count < connections / 2 ? count : connections / 2;
+    }
+    return count < SESSIONS_MIN ? SESSIONS_MIN : count > SESSIONS_MAX ? SESSIONS_MAX : count;
+}
 
 static bool has_scheme(const char *url, const char *scheme)
 {

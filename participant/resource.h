@@ -186,6 +186,9 @@ struct part_resource_options {
 TPC_NODISCARD enum tpc_rc part_resource_open(const struct part_resource_options *options,
                                              struct part_resource **ret_resource,
                                              struct tpc_err *reterr);
+/* How many sessions to have at a server: @wanted, or for 0 @a_core for each core of this machine,
+ * but half of the @connections that it allows at most, for it has others to serve. 2 to 1000. */
+size_t part_session_count(uint64_t wanted, uint64_t a_core, uint64_t connections);
 TPC_NODISCARD enum tpc_rc part_pg_open(const struct part_resource_options *options,
                                        struct part_resource **ret_resource, struct tpc_err *reterr);
 TPC_NODISCARD enum tpc_rc part_maria_open(const struct part_resource_options *options,

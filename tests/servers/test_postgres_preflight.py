@@ -82,6 +82,13 @@ class Preflight(preflight.Starts, unittest.TestCase):
         self.assertTrue(ready)
         self.assertIn("evt=pg.few_places", said)
 
+    def test_too_few_connections_are_warned_of(self):
+        self.with_settings(max_connections=20)
+        for flags, warned in ((), False), (("--sessions", "17"), True):
+            ready, said = self.agent(self.server.url("bank"), *flags, PGPASSWORD=PASSWORD)
+            self.assertTrue(ready, said)
+            self.assertEqual("evt=pg.few_connections" in said, warned, said)
+
     def test_settings_that_break_promises(self):
         for name in ("fsync", "full_page_writes", "synchronous_commit"):
             with self.subTest(name):
