@@ -65,6 +65,7 @@ class Tour(unittest.TestCase):
     maxDiff = None
 
     def play(self, script, ports, more):
+        """(what it printed, what the daemons logged), or None when a port was taken."""
         environment = {**os.environ, **more, "PATH": BIN + os.pathsep + os.environ["PATH"],
                        "ASSENT_LISTEN": "127.0.0.1:" + ports["7400"],
                        "ASSENT_URL": "http://127.0.0.1:" + ports["7400"]}
@@ -75,7 +76,8 @@ class Tour(unittest.TestCase):
                                      start_new_session=True)
             try:
                 output = shell.communicate(timeout=BOUND_S)[0]
-                return None if self.was_taken(folder) else output
+                logged = self.logs(folder)
+                return None if "is in use; stop the other process" in logged else (output, logged)
             finally:
                 try:
                     os.killpg(shell.pid, signal.SIGKILL)
@@ -84,13 +86,12 @@ class Tour(unittest.TestCase):
                 shell.communicate()
 
     @staticmethod
-    def was_taken(folder):
-        """Did another program get one of the ports first?"""
-        for path in glob.glob(os.path.join(folder, "**", "*.log"), recursive=True):
+    def logs(folder):
+        text = ""
+        for path in sorted(glob.glob(os.path.join(folder, "**", "*.log"), recursive=True)):
             with open(path, encoding="utf-8") as log:
-                if "is in use; stop the other process" in log.read():
-                    return True
-        return False
+                text += "---- %s\n%s" % (os.path.basename(path), log.read())
+        return text
 
     def test_tour(self):
         self.holds("tour", 6)
@@ -123,18 +124,19 @@ class Tour(unittest.TestCase):
             tour = blocks(file.read(), mark)
         self.assertGreaterEqual(len(tour), least)
         script = f"\necho '{MARK}'\n".join(commands for commands, _ in tour)
-        output = None
+        played = None
         for _ in range(3):
             ports = dict(zip(("7400", "7411", "7412", "7413", "7414"), free_ports(5)))
-            if output is None:
-                output = self.play(re.sub(r"\b74(00|11|12|13|14)\b", lambda m: ports[m.group()],
+            if played is None:
+                played = self.play(re.sub(r"\b74(00|11|12|13|14)\b", lambda m: ports[m.group()],
                                           script), ports, more or {})
-        self.assertIsNotNone(output, "no free ports")
+        self.assertIsNotNone(played, "no free ports")
+        output, logged = played
         parts = output.split(MARK + "\n")
-        self.assertEqual(len(parts), len(tour), output)
+        self.assertEqual(len(parts), len(tour), output + logged)
         for (commands, expected), said in zip(tour, parts):
             with self.subTest(commands=commands):
-                self.assertEqual(essence(said), essence(expected))
+                self.assertEqual(essence(said), essence(expected), said + logged)
 
 
 if __name__ == "__main__":
