@@ -24,6 +24,19 @@ _Noreturn void coord_halt(const char *why, const struct tpc_err *err)
     _exit(TPC_EXIT_HALT);
 }
 
+_Noreturn void coord_halt_set_back(struct coord_daemon *daemon)
+{
+    static const char why[] =
+        "a participant knows a newer generation of this log: it was set back to an old copy. Put "
+        "the newest copy of the data directory in its place";
+    const struct wal_store_ops *ops = daemon->store->ops;
+    struct tpc_err err = {0};
+    if (ops->set_back == NULL || !ops->set_back(daemon->store, why)) {
+        (void)tpc_fail(&err, TPC_EIO, "this cannot be noted in the data directory");
+    }
+    coord_halt(why, &err);
+}
+
 /* ---- Drain ---- */
 
 /* What has no outcome yet gets one, for its client waits: abort, or for a one-phase transaction

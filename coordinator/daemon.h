@@ -272,6 +272,8 @@ TPC_NODISCARD enum tpc_rc coord_daemon_start(struct coord_daemon *daemon,
                                              struct tpc_err *reterr);
 void coord_daemon_stop(struct coord_daemon *daemon); /* once the loop has stopped */
 _Noreturn void coord_halt(const char *why, const struct tpc_err *err);
+/* A participant knows a later start of this log: it halts, and no later start serves from it. */
+_Noreturn void coord_halt_set_back(struct coord_daemon *daemon);
 
 /* recovery.c: read the log into memory; nothing is sent yet. */
 TPC_NODISCARD enum tpc_rc coord_recovery_run(struct coord_daemon *daemon, struct tpc_err *reterr);

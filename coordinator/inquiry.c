@@ -85,9 +85,7 @@ void coord_inquire(void *arg, struct api_request *request, const char *const arg
                       "this is coordinator %s and knows nothing of others' transactions",
                       tpc_id_format(&daemon->self.id, id));
     } else if (was_set_back(daemon, &inquiry.coordinator)) {
-        coord_halt("a participant knows a newer generation of this log: it was set back to an old "
-                   "copy. Restore the newest copy of the data directory",
-                   NULL);
+        coord_halt_set_back(daemon);
     } else {
         hear(daemon, &inquiry.participant_id);
         answer(daemon, request, &inquiry);

@@ -250,9 +250,7 @@ static void dispatch(struct coord_member *member, const struct sent *sent,
 {
     struct coord_xact *xact = coord_xact_by_gtid(member->daemon, &sent->gtid);
     if (answer->error == API_ERROR_LOG_SET_BACK) {
-        coord_halt("a participant knows a newer generation of this log: it was set back to an old "
-                   "copy. Restore the newest copy of the data directory",
-                   NULL);
+        coord_halt_set_back(member->daemon);
     }
     if (xact == NULL) {
         if (answer->vote == API_VOTE_YES) { /* of an attempt that is over: abort, by presumption */

@@ -199,6 +199,17 @@ static void on_recovered(struct part_daemon *daemon)
     tpc_log_flush();
 }
 
+/* Each start has a greater generation, so that one of the next would not be noticed. */
+static void note_set_back(struct part_daemon *daemon, const struct tpc_err *err)
+{
+    struct wal_store *store = daemon->store;
+    if (store->ops->set_back != NULL && !store->ops->set_back(store, err->text)) {
+        tpc_log(TPC_LOG_ERROR, "log.set_back_unnoted",
+                tpc_kv_str("advice", "do not start again before the newest copy of the data "
+                                     "directory is in its place"));
+    }
+}
+
 enum tpc_rc part_daemon_start(struct part_daemon *daemon, const struct part_settings *settings,
                               const char *url, struct tpc_err *reterr)
 {
@@ -208,6 +219,9 @@ enum tpc_rc part_daemon_start(struct part_daemon *daemon, const struct part_sett
         (rc = open_resource(daemon, url, reterr)) == TPC_OK &&
         (rc = start_servers(daemon, reterr)) == TPC_OK) {
         part_recovery_start(daemon, on_recovered);
+    }
+    if (rc == TPC_ESETBACK && daemon->store != NULL) {
+        note_set_back(daemon, reterr);
     }
     return rc;
 }

@@ -197,6 +197,9 @@ void part_keys_forget(struct part_schema *schema);
 
 /* Open sqlite->db, check and set what the promises rest on, make our two tables. */
 TPC_NODISCARD enum tpc_rc part_sqlite_preflight(struct part_sqlite *sqlite, struct tpc_err *reterr);
+/* From here on the database knows of this start. */
+TPC_NODISCARD enum tpc_rc part_sqlite_note_start(struct part_sqlite *sqlite,
+                                                 struct tpc_err *reterr);
 
 /* ---- sqlite_write.c: the write transaction and our own statements ---- */
 

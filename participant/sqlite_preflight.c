@@ -164,9 +164,11 @@ static enum tpc_rc refuse_other(struct part_sqlite *sqlite, const char *owner,
         sqlite->path, owner);
 }
 
-static enum tpc_rc compare_owner(struct part_sqlite *sqlite, struct tpc_err *reterr)
+/* Sets @ret_same where it is ours already. */
+static enum tpc_rc compare_owner(struct part_sqlite *sqlite, bool *ret_same, struct tpc_err *reterr)
 {
     char owner[64], generation[32], self[TPC_ID_TEXT];
+    *ret_same = false;
     enum tpc_rc rc = ask(sqlite, "SELECT value FROM main._assent_meta WHERE key = 'participant_id'",
                          owner, sizeof(owner), reterr);
     if (rc == TPC_OK) {
@@ -179,11 +181,12 @@ static enum tpc_rc compare_owner(struct part_sqlite *sqlite, struct tpc_err *ret
     if (strcmp(owner, tpc_id_format(&sqlite->options.participant_id, self)) != 0) {
         return sqlite->options.adopt ? TPC_OK : refuse_other(sqlite, owner, reterr);
     }
+    *ret_same = true;
     /* Every start has a generation of its own: to have seen this one too is to know of another. */
     if (strtoull(generation, NULL, 10) >= sqlite->options.generation) {
         return tpc_fail(reterr, TPC_ESETBACK,
                         "the log of this participant was set back to an old copy: %s has seen its "
-                        "start %s, this is start %llu. Restore the newest data directory",
+                        "start %s, this is start %llu. Put the newest data directory in its place",
                         sqlite->path, generation, (unsigned long long)sqlite->options.generation);
     }
     return TPC_OK;
@@ -194,16 +197,28 @@ static enum tpc_rc note_owner(struct part_sqlite *sqlite, struct tpc_err *reterr
     char sql[256], self[TPC_ID_TEXT];
     (void)snprintf(sql, sizeof(sql),
                    "INSERT OR REPLACE INTO main._assent_meta VALUES('participant_id', '%s'),"
-                   " ('generation', %llu)",
-                   tpc_id_format(&sqlite->options.participant_id, self),
+                   " ('generation', 0)",
+                   tpc_id_format(&sqlite->options.participant_id, self));
+    return set(sqlite, sql, reterr);
+}
+
+/* Not before the log is known to be whole: a copy of it that is put in its place has the same
+ * generation before it. */
+enum tpc_rc part_sqlite_note_start(struct part_sqlite *sqlite, struct tpc_err *reterr)
+{
+    char sql[128];
+    (void)snprintf(sql, sizeof(sql),
+                   "INSERT OR REPLACE INTO main._assent_meta VALUES('generation', %llu)",
                    (unsigned long long)sqlite->options.generation);
     return set(sqlite, sql, reterr);
 }
 
 /* The commit at its end also makes durable whatever the last run left in the write-ahead log: a
- * marker that is seen after it was not lost to a crash of the machine. */
+ * marker that is seen after it was not lost to a crash of the machine. It has to change something
+ * for that: SQLite does not write a value that is there already. */
 static enum tpc_rc own_tables(struct part_sqlite *sqlite, struct tpc_err *reterr)
 {
+    bool same;
     enum tpc_rc rc = set(sqlite, "BEGIN IMMEDIATE", reterr);
     rc = rc == TPC_OK ? set(sqlite,
                             "CREATE TABLE IF NOT EXISTS main._assent_meta("
@@ -212,8 +227,14 @@ static enum tpc_rc own_tables(struct part_sqlite *sqlite, struct tpc_err *reterr
                             "gtid BLOB PRIMARY KEY, at_us INTEGER NOT NULL) WITHOUT ROWID",
                             reterr)
                       : rc;
-    rc = rc == TPC_OK ? compare_owner(sqlite, reterr) : rc;
-    rc = rc == TPC_OK ? note_owner(sqlite, reterr) : rc;
+    rc = rc == TPC_OK ? compare_owner(sqlite, &same, reterr) : rc;
+    rc = rc == TPC_OK && !same ? note_owner(sqlite, reterr) : rc;
+    rc = rc == TPC_OK
+             ? set(sqlite,
+                   "INSERT OR REPLACE INTO main._assent_meta SELECT 'opened', 1 + coalesce("
+                   "(SELECT value FROM main._assent_meta WHERE key = 'opened'), 0)",
+                   reterr)
+             : rc;
     rc = rc == TPC_OK ? set(sqlite, "COMMIT", reterr) : rc;
     if (rc != TPC_OK && sqlite3_get_autocommit(sqlite->db) == 0) {
         (void)sqlite3_exec(sqlite->db, "ROLLBACK", NULL, NULL, NULL);

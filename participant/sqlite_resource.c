@@ -118,6 +118,10 @@ static enum tpc_rc start(struct part_resource *resource, struct tpc_err *reterr)
 {
     struct part_sqlite *sqlite = of(resource);
     TPC_ASSERT(!sqlite->started);
+    enum tpc_rc result = part_sqlite_note_start(sqlite, reterr);
+    if (result != TPC_OK) {
+        return result;
+    }
     int rc = pthread_create(&sqlite->thread, NULL, part_turn_run, sqlite);
     if (rc != 0) {
         return tpc_fail(reterr, TPC_ENOMEM, "cannot start a thread: %s", strerror(rc));

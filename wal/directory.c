@@ -15,7 +15,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { IDENTITY_MAX = 512 };
+enum { IDENTITY_MAX = 512, SET_BACK_MAX = 512 };
 
 /* Make the names in directory @path durable. */
 static enum tpc_rc sync_directory(const char *path, struct tpc_err *reterr)
@@ -244,6 +244,43 @@ enum tpc_rc wal_identity_write(const char *path, const struct wal_identity_file 
                         "cannot write %s: %s: make room on the disk or mend the access rights, "
                         "then start again",
                         name, strerror(errno));
+    }
+    return sync_directory(path, reterr);
+}
+
+enum tpc_rc wal_set_back_check(const char *path, struct tpc_err *reterr)
+{
+    char name[PATH_MAX], why[SET_BACK_MAX];
+    ssize_t count = 0;
+    int fd;
+
+    (void)snprintf(name, sizeof name, "%s/SET-BACK", path);
+    fd = open(name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
+        return TPC_OK;
+    }
+    /* That it is there is enough. */
+    if (fd >= 0) {
+        count = read(fd, why, sizeof why - 1);
+        (void)close(fd);
+    }
+    why[count > 0 ? count : 0] = '\0';
+    why[strcspn(why, "\n")] = '\0';
+    return tpc_fail(reterr, TPC_ESETBACK,
+                    "%s holds an old copy of the log, says %s%s%s%s: put the newest copy of the "
+                    "whole directory in its place; where this one is the newest for certain, "
+                    "remove that file",
+                    path, name, *why != '\0' ? " (" : "", why, *why != '\0' ? ")" : "");
+}
+
+enum tpc_rc wal_set_back_write(const char *path, const char *why, struct tpc_err *reterr)
+{
+    char name[PATH_MAX], text[SET_BACK_MAX];
+    const int length = snprintf(text, sizeof text, "%.*s\n", (int)sizeof text - 2, why);
+
+    (void)snprintf(name, sizeof name, "%s/SET-BACK", path);
+    if (!write_file(name, text, (size_t)length)) {
+        return tpc_fail(reterr, TPC_EIO, "cannot write %s: %s", name, strerror(errno));
     }
     return sync_directory(path, reterr);
 }

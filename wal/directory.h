@@ -42,4 +42,11 @@ TPC_NODISCARD enum tpc_rc wal_identity_read(const char *path, struct wal_identit
 TPC_NODISCARD enum tpc_rc wal_identity_write(const char *path, const struct wal_identity_file *file,
                                              struct tpc_err *reterr);
 
+/* DIR/SET-BACK: somebody outside knows a later start of this log, so that it is an old copy. Until
+ * the newest is put in its place no start may get as far as a generation that nobody knows yet.
+ * The check: TPC_ESETBACK with what the file says, when there is one. */
+TPC_NODISCARD enum tpc_rc wal_set_back_check(const char *path, struct tpc_err *reterr);
+TPC_NODISCARD enum tpc_rc wal_set_back_write(const char *path, const char *why,
+                                             struct tpc_err *reterr);
+
 #endif

@@ -1,6 +1,7 @@
 #include "wal/store_sqlite.h"
 
 #include "base/tpc_assert.h"
+#include "wal/directory.h"
 #include "wal/record.h"
 
 #include <inttypes.h>
@@ -208,7 +209,7 @@ static enum tpc_rc sqlite_append(struct wal_store *store, const struct wal_entry
 {
     struct wal_sqlite *log = (struct wal_sqlite *)store;
 
-    (void)wal_sqlite_check_end(log, false, NULL);
+    wal_sqlite_check_end(log, false);
     if (log->failure.rc != TPC_OK) {
         return tpc_fail(reterr, log->failure.rc, "%s", log->failure.text);
     }
@@ -316,17 +317,17 @@ static enum tpc_rc sqlite_scan(struct wal_store *store,
         }
     }
     (void)sqlite3_finalize(rows);
-    if (rc == TPC_OK) {
-        rc = wal_sqlite_check_end(log, false, reterr);
-    }
-    return rc;
+    wal_sqlite_check_end(log, false);
+    return rc != TPC_OK || log->damage.rc == TPC_OK
+               ? rc
+               : tpc_fail(reterr, log->damage.rc, "%s", log->damage.text);
 }
 
 void wal_sqlite_close(struct wal_store *store)
 {
     struct wal_sqlite *log = (struct wal_sqlite *)store;
 
-    (void)wal_sqlite_check_end(log, true, NULL);
+    wal_sqlite_check_end(log, true);
     for (int i = 0; i < WAL_SQLITE_STATEMENTS; i++) {
         (void)sqlite3_finalize(log->statements[i]);
     }
@@ -345,9 +346,17 @@ void wal_sqlite_close(struct wal_store *store)
     free(log);
 }
 
+static bool sqlite_set_back(struct wal_store *store, const char *why)
+{
+    const struct wal_sqlite *log = (const struct wal_sqlite *)store;
+
+    return wal_set_back_write(log->path, why, NULL) == TPC_OK;
+}
+
 const struct wal_store_ops wal_sqlite_ops = {
     .append = sqlite_append,
     .scan = sqlite_scan,
     .erase = sqlite_erase,
+    .set_back = sqlite_set_back,
     .close = wal_sqlite_close,
 };

@@ -49,6 +49,7 @@ struct wal_sqlite {
     uint32_t checkpoint_pages, journal_pages, check_beside_pages;
     struct wal_sqlite_check *check; /* NULL: none is under way */
     struct tpc_err failure;         /* poisoned when its rc is not TPC_OK */
+    struct tpc_err damage;          /* what the check beside the scan found */
 
     /* The journal's methods with our xSync before SQLite's own, for the failpoint in between. */
     sqlite3_io_methods journal_methods;
@@ -72,9 +73,9 @@ TPC_NODISCARD enum tpc_rc wal_sqlite_check(const struct wal_sqlite *log, struct 
 /* Walk those of log.db alone, beside what follows, or now where that cannot be. Until the end
  * nothing may be copied to it. */
 TPC_NODISCARD enum tpc_rc wal_sqlite_check_begin(struct wal_sqlite *log, struct tpc_err *reterr);
-/* Wait for what it says; TPC_OK when none was begun. A damaged log takes nothing any more. With
- * @abandon nobody wants to know. */
-enum tpc_rc wal_sqlite_check_end(struct wal_sqlite *log, bool abandon, struct tpc_err *reterr);
+/* Wait for what it says, unless none was begun: that is in log->damage, and in log->failure, for a
+ * damaged log takes nothing any more. With @abandon nobody wants to know. */
+void wal_sqlite_check_end(struct wal_sqlite *log, bool abandon);
 /* Copy everything from log.db-wal to log.db, durably; the next write begins log.db-wal anew. */
 TPC_NODISCARD bool wal_sqlite_copy_journal(struct wal_sqlite *log);
 /* Also of one that was opened in part. */

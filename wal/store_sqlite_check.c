@@ -7,19 +7,21 @@
 
 #include "base/memory.h"
 
+#include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
-enum { ANSWER_MAX = 256 };
+enum { ANSWER_MAX = 256, INTERRUPT_EVERY_NS = 10000000, SECOND_NS = 1000000000 };
 #define QUICK_CHECK_CODE "error code="
 
 struct wal_sqlite_check {
     struct wal_sqlite view; /* the path, and a connection of its own */
     pthread_t thread;
-    enum tpc_rc rc;
-    struct tpc_err err;
+    struct tpc_err err; /* its rc is TPC_OK where all is well */
 };
 
 /* What quick_check says of a page that it could not read is no damage. */
@@ -75,8 +77,23 @@ static void *walk(void *arg)
 {
     struct wal_sqlite_check *check = arg;
 
-    check->rc = wal_sqlite_check(&check->view, &check->err);
+    check->err.rc = wal_sqlite_check(&check->view, &check->err);
     return NULL;
+}
+
+/* Signals are for the loop thread. */
+static bool start_walking(struct wal_sqlite_check *check)
+{
+    sigset_t all, before;
+
+    (void)sigfillset(&all);
+    (void)pthread_sigmask(SIG_SETMASK, &all, &before);
+    const bool good = pthread_create(&check->thread, NULL, walk, check) == 0;
+    (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (good) {
+        (void)pthread_setname_np(check->thread, "log check");
+    }
+    return good;
 }
 
 /* As a URI, in which other characters than these may mean something. The caller frees it. */
@@ -118,7 +135,7 @@ enum tpc_rc wal_sqlite_check_begin(struct wal_sqlite *log, struct tpc_err *reter
 
     check->view.path = log->path;
     rc = open_beside(check, reterr);
-    if (rc == TPC_OK && pthread_create(&check->thread, NULL, walk, check) == 0) {
+    if (rc == TPC_OK && start_walking(check)) {
         log->check = check;
         return TPC_OK;
     }
@@ -128,25 +145,36 @@ enum tpc_rc wal_sqlite_check_begin(struct wal_sqlite *log, struct tpc_err *reter
     return rc;
 }
 
-enum tpc_rc wal_sqlite_check_end(struct wal_sqlite *log, bool abandon, struct tpc_err *reterr)
+/* An interrupt that comes before the statement has begun is lost. */
+static void abandon_walk(const struct wal_sqlite_check *check)
+{
+    struct timespec until;
+
+    do {
+        sqlite3_interrupt(check->view.db);
+        (void)clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_nsec += INTERRUPT_EVERY_NS;
+        until.tv_sec += until.tv_nsec / SECOND_NS;
+        until.tv_nsec %= SECOND_NS;
+    } while (pthread_timedjoin_np(check->thread, NULL, &until) == ETIMEDOUT);
+}
+
+void wal_sqlite_check_end(struct wal_sqlite *log, bool abandon)
 {
     struct wal_sqlite_check *check = log->check;
-    enum tpc_rc rc;
 
     if (check == NULL) {
-        return TPC_OK;
+        return;
     }
     if (abandon) {
-        sqlite3_interrupt(check->view.db);
+        abandon_walk(check);
+    } else {
+        (void)pthread_join(check->thread, NULL);
     }
-    (void)pthread_join(check->thread, NULL);
-    rc = check->rc;
-    if (rc != TPC_OK && !abandon) {
-        log->failure = check->err;
-        (void)tpc_fail(reterr, rc, "%s", check->err.text);
+    if (!abandon && check->err.rc != TPC_OK) {
+        log->damage = log->failure = check->err;
     }
     (void)sqlite3_close(check->view.db);
     free(check);
     log->check = NULL;
-    return rc;
 }

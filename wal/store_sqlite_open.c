@@ -425,6 +425,9 @@ enum tpc_rc wal_open(const struct wal_options *options, struct wal_store **ret_s
         rc = wal_directory_lock(log->path, &log->lock_fd, reterr);
     }
     if (rc == TPC_OK) {
+        rc = wal_set_back_check(log->path, reterr);
+    }
+    if (rc == TPC_OK) {
         rc = open_log(log, options->role, reterr);
     }
     if (rc != TPC_OK) {

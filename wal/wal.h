@@ -50,6 +50,10 @@ struct wal_store_ops {
     /* Delete every record of these transactions, unforced. */
     enum tpc_rc (*erase)(struct wal_store *store, const struct tpc_id *gtids, size_t count,
                          struct tpc_err *reterr);
+    /* Somebody outside knows a later start of this log, as @why says: no later start may take it
+     * for the newest, however many generations it makes. Durable when it returns true. NULL: the
+     * store is nowhere that it could be set back. Any thread. */
+    bool (*set_back)(struct wal_store *store, const char *why);
     void (*close)(struct wal_store *store);
 };
 

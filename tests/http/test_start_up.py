@@ -21,9 +21,10 @@ import checks
 import daemons
 import wire
 
-USAGE, FAILED = 2, 1
+USAGE, FAILED, HALTED = 2, 1, 70
 BOUND_S = 20
 NOBODY_UID = 65534
+NOTHING_FORGOTTEN = "00000000-0000-7000-8000-000000000000"
 
 
 class StartUp(unittest.TestCase):
@@ -357,6 +358,19 @@ class Coordinator(StartUp):
         answer = wire.ask(url, "PUT", "/v1/participants/east", {"url": "http://127.0.0.1:9"})
         self.assertIn(answer.status, (200, 201))
 
+    def test_log_that_a_participant_knows_to_be_set_back(self):
+        daemon = self.start()
+        ready = wire.ask(daemon.url, "GET", "/readyz?verbose").json()
+        self.assertIsNone(wire.ask(daemon.url, "POST", "/v1/decisions", {
+            "participant_id": checks.NOBODY, "gtids": [checks.NOBODY], "coordinator": {
+                "id": ready["coordinator_id"], "generation": ready["generation"] + 2,
+                "nonce": checks.NOBODY}}))
+        self.assertEqual(daemon.wait(), HALTED)
+        for _ in range(4):  # the last would be of a generation that no participant knows yet
+            self.refused(FAILED, "SET-BACK", "set back to an old copy", "remove that file")
+        os.remove(self.log("SET-BACK"))
+        self.run_once()
+
     def test_bad_participants(self):
         for value in ("", "east", "=http://h:1", "east=", "east=nonsense", "-x=http://h:1",
                       "east=ftp://h:1", "x" * 65 + "=http://h:1", "east=http://u:p@h:1"):
@@ -495,10 +509,34 @@ class Agent(StartUp):
         self.run_once()
         shutil.copytree(self.path("data"), self.path("old"))
         self.run_once()
-        shutil.rmtree(self.path("data"))
+        os.rename(self.path("data"), self.path("newest"))
         os.rename(self.path("old"), self.path("data"))
-        self.refused(FAILED, "set back to an old copy", "Restore the newest data directory",
+        self.refused(FAILED, "set back to an old copy", "Put the newest data directory in its place",
                      changes=True)
+        for _ in range(3):  # its generation would be new to the database
+            self.refused(FAILED, "SET-BACK", "has seen its start 2", "the newest copy")
+        shutil.rmtree(self.path("data"))
+        os.rename(self.path("newest"), self.path("data"))
+        self.run_once()
+
+    def test_copy_in_place_of_a_damaged_log(self):
+        """The start that noticed the damage is none that the copy had to know of."""
+        daemon = self.start()
+        voted = wire.ask(daemon.url, "POST", "/v1/messages", {
+            "coordinator": {"id": checks.NOBODY, "generation": 1, "nonce": checks.NOBODY,
+                            "url": "http://127.0.0.1:9", "forgotten_below": NOTHING_FORGOTTEN},
+            "messages": [{"op": "prepare", "gtid": checks.NOBODY, "began_us": 1, "timeout_ms": 5000,
+                          "statements": [{"sql": "INSERT INTO accounts VALUES (1, 1)"}]}]})
+        self.assertIn(b'"vote":"yes"', voted.body)
+        self.assertEqual(daemon.stop(), 0)
+        shutil.copytree(self.path("data"), self.path("copy"))
+        with contextlib.closing(sqlite3.connect(self.log())) as log:
+            log.execute("UPDATE record SET data = x'00' || substr(data, 2)")
+            log.commit()
+        self.refused(FAILED, "log.db is damaged (the checksum of record", changes=True)
+        shutil.rmtree(self.path("data"))
+        os.rename(self.path("copy"), self.path("data"))
+        self.run_once()
 
 
 del StartUp  # not to be run by itself

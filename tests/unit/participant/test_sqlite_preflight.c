@@ -112,7 +112,12 @@ static void test_preflight__a_log_that_was_set_back_is_refused(void **state)
     fx_init(&fx, TABLE);
     fx.options.generation = 5;
     fx_open(&fx);
+    fx_close(&fx); /* its log was not whole: the start counts for nothing */
+    fx.options.generation = 5;
+    fx_open(&fx);
+    fx_start(&fx);
     fx_reopen(&fx); /* 6 */
+    fx_start(&fx);
     fx_close(&fx);
     fx.options.generation = 5;
     expect(&fx, TPC_ESETBACK, "set back");

@@ -206,6 +206,7 @@ static void test_scan__a_damaged_page_of_a_large_log_is_damage(void **state)
     assert_non_null(strstr(err.text, "log.db is damaged"));
     assert_non_null(strstr(err.text, "restore the whole directory"));
     assert_int_equal(append_word(store, 2, "b", true), TPC_ECORRUPT);
+    assert_int_equal(store->ops->scan(store, see_nothing, NULL, &err), TPC_ECORRUPT);
     store->ops->close(store);
 }
 
@@ -219,6 +220,7 @@ static void test_append__a_damaged_large_log_takes_nothing(void **state)
     check_beside_pages = 1;
     store = must_open(scratch);
     assert_int_equal(append_word(store, 2, "b", true), TPC_ECORRUPT);
+    assert_int_equal(store->ops->scan(store, see_nothing, NULL, NULL), TPC_ECORRUPT);
     store->ops->close(store);
 }
 
