@@ -298,8 +298,8 @@ static void test_others__a_long_write_makes_captures_and_commits_wait_and_fail_s
     fx_reopen(&fx);
     restore(&fx, job);
     fx_free(job);
-    fx_must(&fx, "BEGIN IMMEDIATE; UPDATE accounts SET balance = 22 WHERE id = 2");
     fx_start(&fx);
+    fx_must(&fx, "BEGIN IMMEDIATE; UPDATE accounts SET balance = 22 WHERE id = 2");
     assert_int_equal(fx_vote(&fx, 7, "SELECT 1"), PART_JOB_READ_ONLY);
     fx_refused(&fx, "DELETE FROM accounts WHERE id = 4", API_CAUSE_CONFLICT,
                "another program is writing");
