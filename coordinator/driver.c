@@ -205,6 +205,9 @@ static void count_end(struct coord_xact *xact)
     }
     if (xact->began_mono_us != 0) {
         xact->took_us = tpc_clock_mono_us() - xact->began_mono_us;
+        if (xact->logged && !xact->daemon->stopping) {
+            wal_log_pace(xact->daemon->log, xact->took_us);
+        }
         api_histogram_add(&stats->duration, (double)xact->took_us / 1e6);
     }
 }

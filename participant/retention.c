@@ -246,7 +246,11 @@ void part_retain(struct branch *branch)
     part_branch_mark(branch, true);
     part_branch_trim(branch);
     if (!was_ended && daemon->recovered) {
-        branch->at_us = tpc_clock_wall_us();
+        uint64_t now_us = tpc_clock_wall_us();
+        if (branch->logged && now_us > branch->at_us) {
+            wal_log_pace(daemon->log, now_us - branch->at_us);
+        }
+        branch->at_us = now_us;
     }
     if (branch->logged && !branch->expires) {
         branch->expires = true;

@@ -8,8 +8,9 @@
  * forced one comes along and takes them with it at no cost.
  *
  * A force costs its time however many share it. Where they come in numbers (the last group had
- * several) the next group waits until it is nearly as large, gather_ms at most; one that comes
- * alone after one that came alone never waits. (PostgreSQL's commit_delay and commit_siblings.)
+ * several) the next group waits until it is nearly as large, but no longer than a sixth of what a
+ * transaction takes, gather_ms at most; one that comes alone after one that came alone never waits.
+ * (PostgreSQL's commit_delay and commit_siblings.)
  *
  * Everything keeps the order in which it was submitted. After a failed append nobody knows what is
  * on disk, so nothing is written any more: all that is queued, and all that comes, is handed back
@@ -26,7 +27,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { LAZY_MS = 50, GATHER_MS = 6, GROUP_MAX = 1024 };
+enum { LAZY_MS = 50, GATHER_MS = 12, GROUP_MAX = 1024 };
+enum { PACE_SHARE = 6, PACE_WEIGHT = 16 }; /* the mean is over about as many as the weight says */
 #define QUEUE_MAX_BYTES ((size_t)256 << 20)
 
 /* What nobody waits for: a record without a callback, or an erasure. */
@@ -44,6 +46,7 @@ struct wal_log {
     struct wal_store *store;
     struct wal_log_options options;
     pthread_t thread;
+    uint64_t pace_us; /* the loop thread's; 0: unknown */
 
     pthread_mutex_t mutex; /* guards all that follows down to the blank line */
     pthread_cond_t work;
@@ -283,6 +286,27 @@ bool wal_log_step(struct wal_log *log)
 
 /* ---- the loop thread ---- */
 
+/* The mean, of which one that takes much longer than others tells little. */
+void wal_log_pace(struct wal_log *log, uint64_t took_us)
+{
+    const uint64_t most_us = 2 * log->pace_us + 1;
+
+    if (log->pace_us == 0) {
+        log->pace_us = took_us;
+    } else {
+        took_us = took_us < most_us ? took_us : most_us;
+        log->pace_us += took_us / PACE_WEIGHT - log->pace_us / PACE_WEIGHT;
+    }
+}
+
+static uint64_t gather_us(const struct wal_log *log)
+{
+    const uint64_t most_us = (uint64_t)log->options.gather_ms * 1000;
+    const uint64_t share_us = log->pace_us / PACE_SHARE;
+
+    return log->pace_us == 0 || share_us > most_us ? most_us : share_us;
+}
+
 /* Put @append in the queue unless that is full. */
 static enum tpc_rc enqueue(struct wal_log *log, struct wal_append *append)
 {
@@ -300,7 +324,7 @@ static enum tpc_rc enqueue(struct wal_log *log, struct wal_append *append)
         log->waiting_bytes += bytes;
         log->waiting_forced += append->force;
         if (append->force && log->waiting_forced == 1) {
-            log->gather_due_us = tpc_clock_mono_us() + (uint64_t)log->options.gather_ms * 1000;
+            log->gather_due_us = tpc_clock_mono_us() + gather_us(log);
         }
         /* One signal for the first that waits, for the first that cannot wait long, and for the
          * one that makes them enough. */

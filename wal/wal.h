@@ -118,8 +118,9 @@ TPC_NODISCARD enum tpc_rc wal_memory_clone(const struct wal_store *store,
  *
  * Takes everything that is queued, appends it as one group with one force, and reports. Unforced
  * entries ride along with the next forced group, or are written by themselves after lazy_ms. Where
- * forced ones come in numbers, the next group waits for gather_ms at most until it is nearly as
- * large as the last. */
+ * forced ones come in numbers, the next group waits until it is nearly as large as the last, a
+ * sixth of what a transaction takes at most, as far as that is known (wal_log_pace), and gather_ms.
+ */
 
 struct wal_log;
 
@@ -140,7 +141,7 @@ struct wal_append {
 
 struct wal_log_options {
     uint32_t lazy_ms;        /* default 50 */
-    uint32_t gather_ms;      /* a group waits so long for as many as the last had, default 6 */
+    uint32_t gather_ms;      /* a group waits no longer for as many as the last had, default 12 */
     uint32_t group_max;      /* most records in one group, default 1024 */
     size_t queue_max;        /* most bytes queued, default 256 MiB */
     void (*wake)(void *arg); /* called from the log thread when wal_log_poll has work */
@@ -172,6 +173,9 @@ TPC_NODISCARD enum tpc_rc wal_log_submit_lazy(struct wal_log *log, void *take_da
  */
 TPC_NODISCARD enum tpc_rc wal_log_submit_erase(struct wal_log *log, struct tpc_id *take_gtids,
                                                size_t count);
+/* A transaction that the log serves took so long, from its beginning to its end: groups wait no
+ * longer than a share of that. Loop thread. */
+void wal_log_pace(struct wal_log *log, uint64_t took_us);
 /* Deliver completions; on the loop thread. A callback may submit. */
 void wal_log_poll(struct wal_log *log);
 void wal_log_stats(struct wal_log *log, struct wal_stats *out); /* any thread */

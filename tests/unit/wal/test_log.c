@@ -315,6 +315,21 @@ static void test_log__what_gathers_is_written_in_time(void **state)
     wal_log_stop(fixture.log);
 }
 
+/* One that takes an hour says little where others are fast. */
+static void test_log__what_gathers_waits_for_a_share_of_a_transaction(void **state)
+{
+    (void)state;
+    start_in_memory(&(struct wal_log_options){.gather_ms = 3600000});
+    for (int i = 0; i < 100; i++) {
+        wal_log_pace(fixture.log, 600);
+    }
+    wal_log_pace(fixture.log, UINT64_C(3600000000));
+    group_of_three(3);
+    submit("e", true); /* alone */
+    await_told(" a b c d e");
+    wal_log_stop(fixture.log);
+}
+
 static void test_log__what_gathers_is_written_at_the_end(void **state)
 {
     (void)state;
@@ -518,6 +533,7 @@ int main(void)
         LOG_TEST(test_log__one_alone_after_one_alone_waits_for_nobody),
         LOG_TEST(test_log__a_group_waits_to_be_nearly_as_large_as_the_last),
         LOG_TEST(test_log__what_gathers_is_written_in_time),
+        LOG_TEST(test_log__what_gathers_waits_for_a_share_of_a_transaction),
         LOG_TEST(test_log__what_gathers_is_written_at_the_end),
         LOG_TEST(test_log__lazy_ones_ride_along),
         LOG_TEST(test_log__lazy_ones_alone_are_written_in_time),
