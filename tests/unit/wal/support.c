@@ -271,3 +271,20 @@ void die(const char *directory)
     must(append_word(store, 3, "d", true));
     (void)kill(getpid(), SIGKILL);
 }
+
+char scratch[SCRATCH_MAX];
+
+int scratch_set_up(void **state)
+{
+    (void)state;
+    check_beside_pages = 0;
+    make_scratch(scratch);
+    return 0;
+}
+
+int scratch_tear_down(void **state)
+{
+    (void)state;
+    remove_scratch(scratch);
+    return 0;
+}

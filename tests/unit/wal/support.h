@@ -22,6 +22,10 @@ struct tpc_id test_id(uint8_t n);
 /* Make a directory for one test, and remove it with all that is in it. */
 void make_scratch(char out[SCRATCH_MAX]);
 void remove_scratch(const char *directory);
+/* For cmocka: a new one for each test, whose logs are opened as they are by default. */
+extern char scratch[SCRATCH_MAX];
+int scratch_set_up(void **state);
+int scratch_tear_down(void **state);
 /* "DIRECTORY/NAME", valid until the next call but three. */
 const char *in(const char *directory, const char *name);
 off_t size_of(const char *path); /* -1: no such file */

@@ -6,29 +6,18 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-static char scratch[SCRATCH_MAX];
-
 static struct {
     struct tpc_failpoint append, force, forced, scan;
 } points;
 
 static int set_up(void **state)
 {
-    (void)state;
     memset(&points, 0, sizeof points);
     points.append.name = "append";
     points.force.name = "force";
     points.forced.name = "forced";
     points.scan.name = "scan";
-    make_scratch(scratch);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_scratch(scratch);
-    return 0;
+    return scratch_set_up(state);
 }
 
 static void arm(struct tpc_failpoint *point, enum tpc_fp_action action)
@@ -295,7 +284,7 @@ static void test_store_sqlite__the_journal_stays_bounded(void **state)
 
 int main(void)
 {
-#define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define STORE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         STORE_TEST(test_store_sqlite__reads_back_in_order),
         STORE_TEST(test_store_sqlite__erases_by_transaction),

@@ -13,22 +13,6 @@
 
 enum { WORDS = 5, NO_PTRACE = 77 };
 
-static char scratch[SCRATCH_MAX];
-
-static int set_up(void **state)
-{
-    (void)state;
-    make_scratch(scratch);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_scratch(scratch);
-    return 0;
-}
-
 /* Open, append words with checkpoints in between, and tell of each as it is durable. */
 static void life(const char *directory, int told)
 {
@@ -167,9 +151,11 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(
-            test_store_sqlite_crash__at_each_system_call_of_the_first_life, set_up, tear_down),
+            test_store_sqlite_crash__at_each_system_call_of_the_first_life, scratch_set_up,
+            scratch_tear_down),
         cmocka_unit_test_setup_teardown(
-            test_store_sqlite_crash__at_each_system_call_of_a_later_life, set_up, tear_down),
+            test_store_sqlite_crash__at_each_system_call_of_a_later_life, scratch_set_up,
+            scratch_tear_down),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -10,23 +10,6 @@
 
 #include <sqlite3.h>
 
-static char scratch[SCRATCH_MAX];
-
-static int set_up(void **state)
-{
-    (void)state;
-    check_beside_pages = 0;
-    make_scratch(scratch);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_scratch(scratch);
-    return 0;
-}
-
 static void test_open__any_flipped_or_lost_byte_of_identity_is_noticed(void **state)
 {
     (void)state;
@@ -291,7 +274,7 @@ static void test_open__an_unfinished_end_of_the_journal_is_none(void **state)
 
 int main(void)
 {
-#define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define DAMAGE_TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         DAMAGE_TEST(test_open__any_flipped_or_lost_byte_of_identity_is_noticed),
         DAMAGE_TEST(test_open__a_log_that_is_no_database_is_damaged),

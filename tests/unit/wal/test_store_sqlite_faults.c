@@ -13,23 +13,13 @@
 
 enum { WORDS = 5 };
 
-static char scratch[SCRATCH_MAX];
 static struct disk_state faults;
 
 static int set_up(void **state)
 {
-    (void)state;
-    make_scratch(scratch);
     disk.state = &faults; /* SQLite's disk from the first open on */
     disk.seed = 1;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_scratch(scratch);
-    return 0;
+    return scratch_set_up(state);
 }
 
 static void arm(enum disk_fault fault, uint64_t at, bool sticky)
@@ -153,7 +143,7 @@ static void test_store_sqlite_faults__errors_from_each_operation_of_a_later_life
 
 int main(void)
 {
-#define FAULT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define FAULT_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         FAULT_TEST(test_store_sqlite_faults__an_error_at_each_operation_of_the_first_life),
         FAULT_TEST(test_store_sqlite_faults__no_room_at_each_operation_of_the_first_life),

@@ -13,23 +13,6 @@
 
 #include <sqlite3.h>
 
-static char scratch[SCRATCH_MAX];
-
-static int set_up(void **state)
-{
-    (void)state;
-    check_beside_pages = 0;
-    make_scratch(scratch);
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    remove_scratch(scratch);
-    return 0;
-}
-
 /* As die, after log.db-wal was copied and begun anew at least once. */
 static void die_after_checkpoint(const char *directory)
 {
@@ -390,7 +373,7 @@ static void test_open__identity_may_lag_behind_the_log(void **state)
 
 int main(void)
 {
-#define OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+#define OPEN_TEST(name) cmocka_unit_test_setup_teardown(name, scratch_set_up, scratch_tear_down)
     const struct CMUnitTest tests[] = {
         OPEN_TEST(test_open__makes_the_directory_and_those_above_it),
         OPEN_TEST(test_open__each_start_is_a_new_generation),
