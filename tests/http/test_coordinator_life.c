@@ -459,7 +459,7 @@ static void test_log__that_is_full_holds_decisions_up_and_no_more(void **state)
     stage_start(stage, (const char *const[]){"--failpoints", "coord.log.append=off",
                                              "--log-queue-max", "1M", NULL});
     sup_proc_stop(&stage->coord);
-    stage->flags[1] = "coord.log.append=1*delay(1500)";
+    stage->flags[1] = "coord.log.append=1*delay(4000)";
     stage_restart(stage);
     scripted_plan(&stage->west, API_OP_PREPARE, hold);
     for (int i = 0; i < COUNT; i++) {
