@@ -108,7 +108,8 @@ struct part_resource_ops {
     /* Before start, blocking: is there proof of this branch's commit? */
     enum tpc_rc (*prove)(struct part_resource *resource, const struct tpc_id *gtid,
                          bool *ret_proven, struct tpc_err *reterr);
-    /* After all restores: take jobs from now on. */
+    /* After all restores, the log being whole: take jobs from now on. The database may note the
+     * start. */
     enum tpc_rc (*start)(struct part_resource *resource, struct tpc_err *reterr);
     /* NULL where the database itself holds every proof; else before start, of each branch in the
      * log: the payload of its record (NULL: it has none), and whether it was committed.
