@@ -17,6 +17,7 @@
 
 enum {
     JOBS_MAX = 32,
+    SPOILT_MAX = 3, /* then an injection is given up */
     LOOK_EVERY_MS = 200,
     LIST_MS = 10000,
     ASK_COMMAND_MS = 3000,
@@ -39,7 +40,7 @@ struct engine {
     size_t next;      /* item */
     unsigned run;     /* number of the last */
     unsigned working; /* threads */
-    unsigned failures;
+    unsigned failures, spoilt;
     uint64_t began_ms;
     uint64_t limit_ms; /* of what is under way; 0: none */
 };
@@ -55,6 +56,11 @@ static bool note_run(struct engine *engine, struct cli_injection *item, struct c
     item->runs += !broken_off;
     for (unsigned i = 0; i < CLI_ANOMALY_COUNT && !broken_off; i++) {
         engine->test->counts[i] += counts[i];
+    }
+    if (!broken_off && play->violations == 0 && play->spoilt) {
+        item->spoilt++;
+        engine->spoilt++;
+        cli_report_spoilt(engine->test, item, play->spoilt_by);
     }
     if (!broken_off && play->violations > 0) {
         item->violations = play->violations;
@@ -87,7 +93,8 @@ static bool run_once(struct engine *engine, struct cli_injection *item, const st
     cli_check_play(&play, counts);
     bool good = note_run(engine, item, &play, counts), violated = play.violations > 0;
     (void)pthread_mutex_lock(&engine->mutex);
-    item->fired = good && has_fired(item, &play);
+    bool spoilt = good && !violated && play.spoilt;
+    item->fired = good && !spoilt && has_fired(item, &play);
     if (item->fired) {
         item->plot = *plot;
     }
@@ -96,12 +103,12 @@ static bool run_once(struct engine *engine, struct cli_injection *item, const st
         item->hits = *hits;
         *hits = (struct cli_hits){0};
     }
-    if (good && item->row == CLI_ROW_NOTHING && play.world.proxy != NULL) {
+    if (good && !spoilt && item->row == CLI_ROW_NOTHING && play.world.proxy != NULL) {
         cli_plan_note_messages(&engine->test->plan, plot->scene_index, play.world.proxy);
     }
     (void)pthread_mutex_unlock(&engine->mutex);
     bool enough = !good || violated || item->fired;
-    cli_play_done(&play, engine->test->keep || (good && violated));
+    cli_play_done(&play, engine->test->keep || (good && violated) || spoilt);
     return enough;
 }
 
@@ -109,12 +116,14 @@ static void run_item(struct engine *engine, struct cli_injection *item)
 {
     struct cli_plot plot;
     bool never_passed = item->row == CLI_ROW_KILL && item->plot.start == 0, enough = never_passed;
-    for (unsigned try = 0; !enough && cli_plan_next_try(&engine->test->plan, item, try, &plot);
-         try++) {
+    for (unsigned try = 0; !enough && item->spoilt < SPOILT_MAX &&
+                           cli_plan_next_try(&engine->test->plan, item, try, &plot);) {
+        unsigned spoilt = item->spoilt;
         enough = run_once(engine, item, &plot);
+        try += item->spoilt == spoilt;
     }
     (void)pthread_mutex_lock(&engine->mutex);
-    item->done = !atomic_load(&cancelled);
+    item->done = !atomic_load(&cancelled) && item->spoilt < SPOILT_MAX;
     if (item->violations > 0) {
         cli_report_violation(engine->test, item);
     }
@@ -365,13 +374,15 @@ static void judge_completeness(struct engine *engine)
         const struct cli_injection *item = &test->plan.items[i];
         bool only_said = test->list && item->row != CLI_ROW_NOTHING;
         test->complete = test->complete && (item->done || only_said);
+        test->given_up += item->spoilt >= SPOILT_MAX;
     }
     bool enough = engine->failures >= test->violations_max;
     test->interrupted = atomic_load(&cancelled);
     if (!test->complete) {
-        test->why = test->interrupted ? "interrupted"
-                    : enough          ? "enough violations"
-                                      : "stopped when its time was over";
+        test->why = test->interrupted    ? "interrupted"
+                    : enough             ? "enough violations"
+                    : test->given_up > 0 ? "a server did not come up again, several times"
+                                         : "stopped when its time was over";
     }
 }
 
@@ -400,7 +411,7 @@ enum cli_exit cli_crashtest_run(struct cli_crashtest *test)
         judge_completeness(&engine);
         result = cli_report(test);
     }
-    cli_setup_close(&test->setup, keep || engine.failures > 0);
+    cli_setup_close(&test->setup, keep || engine.failures > 0 || engine.spoilt > 0);
     cli_plan_done(&test->plan);
     (void)pthread_cond_destroy(&engine.changed);
     (void)pthread_mutex_destroy(&engine.mutex);

@@ -24,8 +24,9 @@ struct cli_crashtest {
     struct cli_plan plan;
     uint64_t counts[CLI_ANOMALY_COUNT];
     uint64_t took_ms;
-    bool complete;   /* all that was wanted was injected */
-    const char *why; /* not */
+    bool complete;     /* all that was wanted was injected */
+    const char *why;   /* not */
+    unsigned given_up; /* injections of which no run could be judged */
     bool interrupted;
 };
 
@@ -36,13 +37,16 @@ enum cli_exit cli_crashtest_run(struct cli_crashtest *test);
 /* ---- Telling (report.c) ---- */
 
 struct cli_tally {
-    unsigned points, runs, fired, violations;
+    unsigned points, runs, spoilt, fired, violations;
 };
 void cli_report_tally(const struct cli_crashtest *test, struct cli_tally tallies[CLI_ROW_COUNT]);
 /* A failpoint at which nobody died, though somebody should have. */
 bool cli_report_is_unfired(const struct cli_crashtest *test, const struct cli_injection *item);
 /* One that did not hold, on stderr, as soon as it is known. */
 void cli_report_violation(const struct cli_crashtest *test, const struct cli_injection *item);
+/* A run of which nothing can be said, on stderr, as soon as it is known. */
+void cli_report_spoilt(const struct cli_crashtest *test, const struct cli_injection *item,
+                       const char *words);
 /* To stdout, and to report_path. */
 enum cli_exit cli_report(const struct cli_crashtest *test);
 /* How far it is, when stderr is a terminal. */

@@ -40,6 +40,7 @@ struct cli_injection {
     struct cli_plot plot;
     bool taken, done, fired; /* someone runs it; it came to its end; it happened */
     unsigned runs, violations;
+    unsigned spoilt;                  /* runs of which nothing can be said */
     char *said;                       /* heap: the violations */
     char directory[2 * CLI_PATH_MAX]; /* of the run with violations */
     struct cli_hits hits; /* what a dry run has passed; of a kill, what its recovery has */

@@ -245,7 +245,9 @@ static void revive_servers(struct cli_play *play)
         }
         end_watching(play); /* it has done its work */
         if (cli_server_start(server, &err) != TPC_OK) {
-            cli_play_object(play, "%s", err.text);
+            /* Whether our processes would have kept their promises nobody will know. */
+            play->spoilt = true;
+            (void)snprintf(play->spoilt_by, sizeof play->spoilt_by, "%s", err.text);
             play->over = true;
         }
     }

@@ -88,6 +88,8 @@ struct cli_play {
     bool over;
     unsigned violations;
     struct tpc_buf said; /* the violations, a line each */
+    bool spoilt;         /* by somebody else: nothing can be said of this run */
+    char spoilt_by[512];
 };
 
 /* Make the world and start all. @name becomes its directory's. */

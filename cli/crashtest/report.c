@@ -19,6 +19,7 @@ void cli_report_tally(const struct cli_crashtest *test, struct cli_tally tallies
         struct cli_tally *tally = &tallies[item->row];
         tally->points++;
         tally->runs += item->runs;
+        tally->spoilt += item->spoilt;
         tally->fired += item->fired;
         tally->violations += item->violations > 0;
     }
@@ -119,6 +120,16 @@ void cli_report_violation(const struct cli_crashtest *test, const struct cli_inj
     tpc_buf_done(&command);
 }
 
+void cli_report_spoilt(const struct cli_crashtest *test, const struct cli_injection *item,
+                       const char *words)
+{
+    struct tpc_buf what = {0};
+    cli_report_progress_end();
+    cli_plot_print(&test->setup, item->row, &item->plot, &what);
+    (void)fprintf(stderr, "not judged: %s\n  %s\n", what.data, words);
+    tpc_buf_done(&what);
+}
+
 /* ---- The table ---- */
 
 static void print_table(const struct cli_crashtest *test)
@@ -184,6 +195,19 @@ static unsigned count_unfired(const struct cli_crashtest *test)
     return count;
 }
 
+static void print_spoilt(const struct cli_crashtest *test)
+{
+    unsigned count = 0;
+    for (size_t i = 0; i < test->plan.count; i++) {
+        count += test->plan.items[i].spoilt;
+    }
+    if (count > 0) {
+        (void)printf(
+            "not judged: %u runs whose server did not start on its own files after a kill\n",
+            count);
+    }
+}
+
 static void print_all(const struct cli_crashtest *test)
 {
     char took[32];
@@ -191,6 +215,7 @@ static void print_all(const struct cli_crashtest *test)
     print_table(test);
     (void)putchar('\n');
     print_unfired(test);
+    print_spoilt(test);
     print_counted(test);
     for (size_t i = 0; i < test->plan.count; i++) {
         if (test->plan.items[i].violations > 0) {
@@ -230,6 +255,8 @@ static void write_rows(const struct cli_crashtest *test, struct tpc_buf *out)
             api_jw_u64(out, tally->points);
             api_jw_key(out, "runs");
             api_jw_u64(out, tally->runs);
+            api_jw_key(out, "not_judged");
+            api_jw_u64(out, tally->spoilt);
             api_jw_key(out, "fired");
             api_jw_u64(out, tally->fired);
             api_jw_key(out, "violations");
@@ -390,7 +417,8 @@ enum cli_exit cli_report(const struct cli_crashtest *test)
     }
     api_json_free(parsed);
     tpc_buf_done(&json);
-    return good && !is_of_nothing(test) && !test->interrupted && count_violated(test) == 0 &&
+    return good && !is_of_nothing(test) && !test->interrupted && test->given_up == 0 &&
+                   count_violated(test) == 0 &&
                    (count_unfired(test) == 0 || !unfired_is_error(test))
                ? CLI_OK
                : CLI_ERROR;

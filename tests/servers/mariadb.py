@@ -41,12 +41,15 @@ class Server(Process):
     """Root without a password on the socket; agents come as the user assent, with one."""
 
     placeholders = ("?", "?")
+    state = ("XA RECOVER FORMAT='SQL'", "SHOW FULL PROCESSLIST", "SHOW ENGINE INNODB STATUS")
     stop_signal, close_signal = signal.SIGTERM, signal.SIGKILL
 
     def __init__(self, settings=()):
         super().__init__("assent-maria-", settings)
         self.socket = os.path.join(self.directory, "sock")
-        self.run("mariadb-install-db", "--no-defaults", "--datadir=" + self.data, "--skip-test-db",
+        # A server that starts empties its directory for temporary tables, also of another's.
+        self.run("mariadb-install-db", "--no-defaults", "--datadir=" + self.data,
+                 "--tmpdir=" + self.directory, "--skip-test-db",
                  "--auth-root-authentication-method=normal", "--skip-name-resolve",
                  "--innodb-log-file-size=8M")
         self.start()
@@ -118,4 +121,5 @@ class Server(Process):
         while self.prepared(database) and time.monotonic() < end:
             for name in self.prepared(database):  # once its session is gone
                 self.sql("XA ROLLBACK " + name, fail=False)
-        self.sql("SET lock_wait_timeout = 5; DROP DATABASE `%s`" % database, fail=False)
+        self.sql("SET lock_wait_timeout = 5, innodb_lock_wait_timeout = 5; DROP DATABASE `%s`"
+                 % database, fail=False)

@@ -19,6 +19,8 @@ class Server(Process):
     """Superuser assent, no password unless `auth` says otherwise."""
 
     placeholders = ("$1", "$2")
+    state = ("SELECT * FROM pg_prepared_xacts",
+             "SELECT pid, state, wait_event_type, wait_event, query FROM pg_stat_activity")
     stop_signal, close_signal = signal.SIGINT, signal.SIGQUIT
 
     def __init__(self, max_prepared=100, settings=(), auth="trust"):

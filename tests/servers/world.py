@@ -31,12 +31,13 @@ def request(url, method, path, body=None, timeout=60):
         connection.close()
 
 
-def wait_until(what, words):
-    """Until it is true; a loaded machine is given much time."""
+def wait_until(what, words, story=lambda: ""):
+    """Until it is true; a loaded machine is given much time. @story: what a failure tells."""
     end = time.monotonic() + WAIT_SECONDS
     while not what():
         if time.monotonic() > end:
-            raise AssertionError("still not so after %d seconds: %s" % (WAIT_SECONDS, words))
+            raise AssertionError("still not so after %d seconds: %s%s"
+                                 % (WAIT_SECONDS, words, story()))
         time.sleep(0.05)
 
 
@@ -190,7 +191,21 @@ class World:
         return True
 
     def await_rest(self):
-        wait_until(self.nothing_in_doubt, "nothing is in doubt")
+        wait_until(self.nothing_in_doubt, "nothing is in doubt", self.story)
+
+    def story(self):
+        """What everybody has at the moment, and said last."""
+        parts = []
+        for name, daemon in self.daemons.items():
+            server = self.banks.get(name)
+            parts.append("---- %s ----" % name)
+            if server is not None:
+                parts += [server.sql(sql, fail=False) for sql in server.state] + [server.log()]
+            if name in self.banks:
+                parts.append(self.agent(name, "GET", "/v1/branches")[1]["items"])
+            parts.append("".join(daemon.lines[-60:]))
+        return "\n".join([""] + ["\n".join(map(str, part)) if isinstance(part, list) else str(part)
+                                 for part in parts])
 
     def check(self, test, told=(), total=None):
         """told: txn -> True (committed), False (aborted), None (unknown to its client)"""
