@@ -31,10 +31,10 @@ static bool is_refused(const struct maria_branch *branch)
     return branch->refusal.code != API_CAUSE_NONE;
 }
 
-void maria_payload_write(const struct part_maria *maria, struct part_job *job)
+void maria_payload_write(const struct part_maria *maria, struct part_job *job, unsigned long thread)
 {
     uint8_t payload[MARIA_PAYLOAD_BYTES];
-    maria_payload_pack(payload, &maria->identity);
+    maria_payload_pack(payload, &maria->identity, thread);
     tpc_buf_clear(&job->payload);
     tpc_buf_add(&job->payload, payload, sizeof payload);
     if (job->payload.failed) {
@@ -78,8 +78,10 @@ static void hold(struct maria_session *session)
     session->retires |= branch->taints || branch->stopping;
     branch->phase = MARIA_HELD;
     branch->held_ms = tpc_clock_mono_ms();
-    maria_held_add(session->maria, &branch->gtid)->session = session;
-    maria_payload_write(session->maria, branch->job);
+    struct maria_held *held = maria_held_add(session->maria, &branch->gtid);
+    held->session = session;
+    held->detach = (struct maria_detach){.thread = session->thread};
+    maria_payload_write(session->maria, branch->job, session->thread);
     end_job(session->maria, branch, PART_JOB_READY);
 }
 
@@ -616,5 +618,5 @@ void maria_branch_stop(struct maria_session *session, enum api_cause_code code, 
     branch->stopping = true;
     branch->stopped_ms = tpc_clock_mono_ms();
     part_refuse(&branch->refusal, code, "%s", words);
-    maria_decide_kill(session->maria, mysql_thread_id(session->conn));
+    maria_decide_kill(session->maria, session->thread);
 }

@@ -2,7 +2,8 @@
  *
  * A branch whose session is still there is ended on that session, and on no other: to others the
  * server says XAER_NOTA. The rest is for the sessions that are kept for decisions. They look at the
- * marker first, and XAER_NOTA is not taken for "done before". */
+ * marker first, wait until the server has let go of the branch, and look at the marker again
+ * afterwards: neither XAER_NOTA nor OK is taken for "done". */
 #include "participant/maria_internal.h"
 
 #include "base/clock.h"
@@ -16,6 +17,8 @@
 enum { FORGET_BATCH_MAX = 500 };
 
 static const char broken[] = "the connection was lost (failpoint)";
+static const char lost[] = "the server said that it ended the branch, and keeps its locks until it "
+                           "is restarted: restart it";
 
 void maria_decide_free(struct maria_session *session)
 {
@@ -44,31 +47,41 @@ static void decided(struct part_maria *maria, struct part_job *job)
     end(maria, job, commit ? PART_JOB_COMMITTED : PART_JOB_ABORTED, NULL);
 }
 
-/* A commit and, in the same round trip, the question for its marker: of a session that is killed
- * meanwhile the server can say OK to XA COMMIT and not commit. */
-static void write_decision(const struct part_maria *maria, const struct part_job *job,
-                           struct tpc_buf *out)
+static void write_xa(const struct part_maria *maria, const struct part_job *job, bool commit,
+                     struct tpc_buf *out)
 {
     char xid[MARIA_XID_TEXT];
     tpc_buf_clear(out);
     tpc_buf_addf(
-        out, "%s %s", job->kind == PART_JOB_COMMIT ? "XA COMMIT" : "XA ROLLBACK",
+        out, "%s %s", commit ? "XA COMMIT" : "XA ROLLBACK",
         maria_xid_write(xid, &maria->options.participant_id, &job->coordinator_id, &job->gtid));
-    if (job->kind == PART_JOB_COMMIT) {
-        tpc_buf_addc(out, ';');
-        maria_marker_probe(maria, &job->gtid, out);
-    }
+}
+
+/* The decision and, in the same round trip, the question for its marker: the server can say OK and
+ * not do it. */
+static void write_decision(const struct part_maria *maria, const struct part_job *job,
+                           struct tpc_buf *out)
+{
+    write_xa(maria, job, job->kind == PART_JOB_COMMIT, out);
+    tpc_buf_addc(out, ';');
+    maria_marker_probe(maria, &job->gtid, out);
 }
 
 /* Why the decision that was sent is not known to be carried out; NULL: it is. */
 static const char *failure_of(const struct maria_session *session, const struct part_job *job)
 {
-    if (session->error.code != 0) {
-        return session->error.words;
+    bool said_so = session->error.code == 0 || session->statement > 0;
+    enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
+    if (said_so && mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT)) {
+        return NULL;
     }
-    return job->kind == PART_JOB_COMMIT && session->found_rows == 0
-               ? "the server said that it committed, and did not"
-               : NULL;
+    if (said_so && mark == MARIA_MARK_LOCKED) {
+        maria_held_add(session->maria, &job->gtid)->lost = true;
+        return lost;
+    }
+    return said_so && mark != MARIA_MARK_UNKNOWN
+               ? "the server said that it carried out the decision, and did not"
+               : session->error.words;
 }
 
 static bool hits_before(const struct part_maria *maria, const struct part_job *job)
@@ -121,17 +134,19 @@ static void decide_own(struct maria_session *session, struct part_job *job)
 
 static const char still_there[] = "another session of the server still has the branch";
 
-static void conclude_abort(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
-                           const char *words)
+static void conclude_otherwise(struct part_maria *maria, struct part_job *job, enum maria_mark mark,
+                               const char *words)
 {
-    if (mark == MARIA_MARK_ABSENT) {
-        decided(maria, job);
-    } else if (mark == MARIA_MARK_THERE) {
+    if (mark == MARIA_MARK_UNKNOWN) {
+        end(maria, job, PART_JOB_RETRY, words);
+    } else if (job->kind == PART_JOB_COMMIT) {
+        end(maria, job, PART_JOB_CONFLICT,
+            "the prepared transaction was rolled back at the server by somebody else, or the "
+            "database was restored from a backup");
+    } else {
         end(maria, job, PART_JOB_PROVEN,
             "it was to be rolled back, but somebody else has committed the prepared transaction at "
             "the server");
-    } else {
-        end(maria, job, PART_JOB_RETRY, mark == MARIA_MARK_LOCKED ? still_there : words);
     }
 }
 
@@ -151,11 +166,7 @@ static void on_probed(struct maria_session *session)
     struct part_job *job = session->job;
     enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
     maria_decide_free(session);
-    if (job->kind == PART_JOB_ABORT) {
-        conclude_abort(maria, job, mark, session->error.words);
-    } else {
-        conclude_proof(maria, job, mark, session->error.words);
-    }
+    conclude_proof(maria, job, mark, session->error.words);
 }
 
 static void probe(struct maria_session *session, void (*done)(struct maria_session *))
@@ -165,31 +176,58 @@ static void probe(struct maria_session *session, void (*done)(struct maria_sessi
     maria_send(session, NULL, done);
 }
 
-/* ---- On a session for decisions: roll back ---- */
+/* ---- On a session for decisions: when the server has let go of the branch ---- */
+
+static void put_off(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->job;
+    maria_decide_free(session);
+    job->next = NULL;
+    *(maria->detaching != NULL ? &maria->detaching_last->next : &maria->detaching) = job;
+    maria->detaching_last = job;
+}
+
+static void on_detach_known(struct maria_session *session)
+{
+    struct maria_held *held = maria_held_find(session->maria, &session->job->gtid);
+    if (held != NULL) {
+        maria_detach_answered(session, &held->detach);
+    }
+    put_off(session);
+}
+
+static bool is_detached(struct maria_session *session)
+{
+    struct maria_held *held = maria_held_add(session->maria, &session->job->gtid);
+    if (maria_detach_is_over(&held->detach, tpc_clock_mono_ms())) {
+        return true;
+    }
+    if (!maria_detach_ask(session, &held->detach, on_detach_known)) {
+        put_off(session);
+    }
+    return false;
+}
+
+/* ---- On a session for decisions: carried out ---- */
 
 static bool is_not_there(const struct maria_session *session)
 {
     return session->error.code == ER_XAER_NOTA || session->error.code == ER_XA_RBROLLBACK;
 }
 
-static void on_rolled_back(struct maria_session *session)
+/* Done by somebody else, or not done: the marker tells when it is tried again. */
+static void not_decided(struct maria_session *session, struct part_job *job, const char *failure)
 {
-    struct part_job *job = session->job;
-    if (is_not_there(session)) {
-        probe(session, on_probed);
-        return;
-    }
-    maria_decide_free(session);
-    if (session->error.code != 0) {
-        end(session->maria, job, PART_JOB_RETRY, session->error.words);
-    } else {
-        decided(session->maria, job);
-    }
+    struct maria_held *held = maria_held_add(session->maria, &job->gtid);
+    held->detach = (struct maria_detach){.thread = held->detach.thread};
+    end(session->maria, job, PART_JOB_RETRY,
+        held->lost              ? lost
+        : is_not_there(session) ? still_there
+                                : failure);
 }
 
-/* ---- On a session for decisions: commit ---- */
-
-static void on_committed(struct maria_session *session)
+static void on_decided(struct maria_session *session)
 {
     struct part_maria *maria = session->maria;
     struct part_job *job = session->job;
@@ -200,51 +238,54 @@ static void on_committed(struct maria_session *session)
     maria_decide_free(session);
     const char *failure = failure_of(session, job);
     if (failure == NULL) {
-        maria->stats.commit_groups++;
+        maria->stats.commit_groups += job->kind == PART_JOB_COMMIT;
         decided(maria, job);
     } else {
-        /* Done by somebody else, or not done: the marker tells when it is tried again. */
-        end(maria, job, PART_JOB_RETRY, is_not_there(session) ? still_there : failure);
+        not_decided(session, job, failure);
     }
 }
 
+/* What has no marker or is committed, and has the branch's name all the same. */
 static void on_leftover_undone(struct maria_session *session)
 {
     struct part_job *job = session->job;
     maria_decide_free(session);
-    decided(session->maria, job);
+    if (job->kind == PART_JOB_ABORT && session->error.code != 0 && !is_not_there(session)) {
+        end(session->maria, job, PART_JOB_RETRY, session->error.words);
+    } else {
+        decided(session->maria, job);
+    }
 }
 
-/* Only what has its marker with it, which is locked then, is committed. */
+static void undo_leftover(struct maria_session *session)
+{
+    write_xa(session->maria, session->job, false, &session->text);
+    maria_send(session, NULL, on_leftover_undone);
+}
+
 static void on_looked_up(struct maria_session *session)
 {
     struct part_maria *maria = session->maria;
     struct part_job *job = session->job;
-    char xid[MARIA_XID_TEXT];
-    switch (maria_marker_read(session->found_rows, &session->error)) {
-    case MARIA_MARK_LOCKED:
-        write_decision(maria, job, &session->text);
-        maria_send(session, NULL, on_committed);
-        break;
-    case MARIA_MARK_THERE:
-        /* It was committed. What the server may still hold under this name is the same work once
-         * more. */
-        tpc_buf_clear(&session->text);
-        tpc_buf_addf(
-            &session->text, "XA ROLLBACK %s",
-            maria_xid_write(xid, &maria->options.participant_id, &job->coordinator_id, &job->gtid));
-        maria_send(session, NULL, on_leftover_undone);
-        break;
-    case MARIA_MARK_ABSENT:
+    bool commit = job->kind == PART_JOB_COMMIT;
+    enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
+    if (mark == MARIA_MARK_LOCKED) {
+        /* Only what has its marker with it, which is locked then, is committed. */
+        if (is_detached(session)) {
+            write_decision(maria, job, &session->text);
+            maria_send(session, NULL, on_decided);
+        }
+    } else if (mark == MARIA_MARK_ABSENT && !commit) {
+        undo_leftover(session);
+    } else if (mark == MARIA_MARK_THERE && commit) {
+        /* It was done. What the server may still hold under this name is the same work once more.
+         */
+        if (is_detached(session)) {
+            undo_leftover(session);
+        }
+    } else {
         maria_decide_free(session);
-        end(maria, job, PART_JOB_CONFLICT,
-            "the prepared transaction was rolled back at the server by somebody else, or the "
-            "database was restored from a backup");
-        break;
-    case MARIA_MARK_UNKNOWN:
-        maria_decide_free(session);
-        end(maria, job, PART_JOB_RETRY, session->error.words);
-        break;
+        conclude_otherwise(maria, job, mark, session->error.words);
     }
 }
 
@@ -284,12 +325,7 @@ static void carry_out(struct maria_session *session, struct part_job *job)
             maria_session_lose(session, broken);
             return;
         }
-        if (job->kind == PART_JOB_COMMIT) {
-            probe(session, on_looked_up);
-        } else {
-            write_decision(maria, job, &session->text);
-            maria_send(session, NULL, on_rolled_back);
-        }
+        probe(session, on_looked_up);
         break;
     case PART_JOB_PROVE:
         if (tpc_fp_hit(maria->options.failpoints.ask)) {
@@ -405,10 +441,48 @@ static struct part_job *take(struct part_maria *maria)
     return job;
 }
 
+static void add(struct part_maria *maria, struct part_job *job)
+{
+    job->next = NULL;
+    *(maria->decisions != NULL ? &maria->decisions_last->next : &maria->decisions) = job;
+    maria->decisions_last = job;
+}
+
+/* They wait equally long, so the first is the next. */
+uint64_t maria_decide_next_ms(const struct part_maria *maria)
+{
+    const struct maria_held *held =
+        maria->detaching != NULL ? maria_held_find(maria, &maria->detaching->gtid) : NULL;
+    return maria->detaching == NULL ? UINT64_MAX : held != NULL ? held->detach.next_ms : 0;
+}
+
+static void take_up_detached(struct part_maria *maria, uint64_t now_ms)
+{
+    while (maria_decide_next_ms(maria) <= now_ms) {
+        struct part_job *job = maria->detaching;
+        maria->detaching = job->next;
+        add(maria, job);
+    }
+}
+
+static void end_all(struct part_maria *maria, const char *words)
+{
+    while (maria->decisions != NULL) {
+        end(maria, take(maria), PART_JOB_RETRY, words);
+    }
+}
+
+void maria_decide_done(struct part_maria *maria, const char *words)
+{
+    take_up_detached(maria, UINT64_MAX - 1);
+    end_all(maria, words);
+}
+
 void maria_decide_run(struct part_maria *maria)
 {
     struct maria_session *session;
     uint64_t now_ms = tpc_clock_mono_ms();
+    take_up_detached(maria, now_ms);
     while ((session = idle(maria)) != NULL) {
         if (kill_one(session) || maria_doubt_ask(session, now_ms)) {
             continue;
@@ -422,10 +496,7 @@ void maria_decide_run(struct part_maria *maria)
     if (maria->decisions == NULL || any_alive(maria)) {
         return;
     }
-    while (maria->decisions != NULL) {
-        end(maria, take(maria), PART_JOB_RETRY,
-            maria->trouble[0] != '\0' ? maria->trouble : "the server is unreachable");
-    }
+    end_all(maria, maria->trouble[0] != '\0' ? maria->trouble : "the server is unreachable");
 }
 
 void maria_decide_submit(struct part_maria *maria, struct part_job *job)
@@ -441,7 +512,5 @@ void maria_decide_submit(struct part_maria *maria, struct part_job *job)
         end(maria, job, PART_JOB_RETRY, "it is being ended");
         return;
     }
-    job->next = NULL;
-    *(maria->decisions != NULL ? &maria->decisions_last->next : &maria->decisions) = job;
-    maria->decisions_last = job;
+    add(maria, job);
 }

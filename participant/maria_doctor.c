@@ -68,7 +68,7 @@ static void write_name(struct tpc_buf *out, const struct tpc_id *participant_id,
 static unsigned long thread_of(const struct part_maria *maria, const struct tpc_id *gtid)
 {
     const struct maria_held *held = maria_held_find(maria, gtid);
-    return held != NULL && held->session != NULL ? mysql_thread_id(held->session->conn) : 0;
+    return held != NULL && held->session != NULL ? held->session->thread : 0;
 }
 
 static void describe(struct item *item, const struct part_maria *maria, MYSQL_ROW row, size_t size)

@@ -33,12 +33,12 @@ static void refuse(struct maria_doubt *doubt)
     leave(doubt);
 }
 
-/* Any session may end it, once the server has noticed that its own is gone. */
+/* Another session ends it, once the server has noticed that its own is gone. */
 static void accept(struct maria_doubt *doubt)
 {
     struct part_job *job = doubt->branch.job;
-    (void)maria_held_add(doubt->maria, &job->gtid);
-    maria_payload_write(doubt->maria, job);
+    maria_held_add(doubt->maria, &job->gtid)->detach = doubt->detach;
+    maria_payload_write(doubt->maria, job, doubt->detach.thread);
     part_job_end(&doubt->maria->ends, job, PART_JOB_READY);
     leave(doubt);
 }
@@ -79,6 +79,26 @@ static void undo(struct maria_session *session)
     maria_send(session, NULL, on_undone);
 }
 
+static void on_detach_known(struct maria_session *session)
+{
+    struct maria_doubt *doubt = session->doubt;
+    maria_detach_answered(session, &doubt->detach);
+    maria_decide_free(session);
+    maria_doubt_on_lost(doubt);
+}
+
+/* No earlier than another session may. */
+static void undo_when_detached(struct maria_session *session)
+{
+    struct maria_doubt *doubt = session->doubt;
+    if (maria_detach_is_over(&doubt->detach, tpc_clock_mono_ms())) {
+        undo(session);
+    } else if (!maria_detach_ask(session, &doubt->detach, on_detach_known)) {
+        maria_decide_free(session);
+        maria_doubt_on_lost(doubt);
+    }
+}
+
 static void on_list(struct maria_session *session, MYSQL_RES *result)
 {
     struct maria_doubt *doubt = session->doubt;
@@ -96,7 +116,7 @@ static void on_listed(struct maria_session *session)
 {
     struct maria_doubt *doubt = session->doubt;
     if (session->error.code == 0 && doubt->listed && is_unwanted(doubt)) {
-        undo(session);
+        undo_when_detached(session);
         return;
     }
     maria_decide_free(session);
@@ -154,6 +174,7 @@ void maria_doubt_add(struct maria_session *session, const char *words)
     struct maria_doubt *doubt = tpc_must_alloc(sizeof *doubt);
     doubt->maria = maria;
     doubt->branch = session->branch;
+    doubt->detach.thread = session->thread;
     (void)snprintf(doubt->words, sizeof doubt->words, "%s", words);
     if (doubt->branch.job->deadline_ms == 0) {
         doubt->branch.job->deadline_ms = tpc_clock_mono_ms() + WITHOUT_DEADLINE_MS;

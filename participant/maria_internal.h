@@ -7,8 +7,8 @@
  * there. A session that keeps a prepared branch is never used for anything else and never reset: a
  * reset lets the server forget to whom the branch belongs, and a later XA COMMIT says OK and
  * commits nothing. When the session is needed for others, or lost, it is closed, the server
- * detaches the branch, and a session that is kept for decisions ends it once the server has
- * noticed.
+ * detaches the branch, and a session that is kept for decisions ends it once the server has let go
+ * of it (maria_detach.c).
  *
  * What proves a commit: the marker, in the table _assent_applied of the same database. It is in the
  * branch, so it is there when the branch was committed, locked while the branch is there in
@@ -37,8 +37,9 @@ enum {
     MARIA_RECONNECT_MAX_MS = 2000,
     MARIA_KEPT_MAX = 256, /* prepared statements of a session */
     MARIA_STOP_MS = 2000, /* from a cancellation until the session is given up */
-    MARIA_LET_GO_MS =
-        20, /* a prepared branch has its session for so long when others wait for one */
+    /* A prepared branch has its session for so long when others wait for one. Ended elsewhere it
+     * takes longer, so that is for what may wait for others. */
+    MARIA_LET_GO_MS = 100,
 };
 
 struct part_maria;
@@ -171,6 +172,7 @@ struct maria_session {
     bool decides; /* for decisions, else for work */
     enum maria_session_state state;
     MYSQL *conn;
+    unsigned long thread; /* at the server; that of the last connection */
     struct api_poll *poll;
     enum maria_op op;
     bool running; /* its calls are being carried out further down the stack */
@@ -280,7 +282,25 @@ bool maria_branch_is_clean(struct maria_session *session, bool done);
 void maria_branch_on_lost(struct maria_session *session, const char *words);
 /* Its time is over, or it is unwanted. */
 void maria_branch_stop(struct maria_session *session, enum api_cause_code code, const char *words);
-void maria_payload_write(const struct part_maria *maria, struct part_job *job);
+/* @thread: the server's session that prepared it. */
+void maria_payload_write(const struct part_maria *maria, struct part_job *job,
+                         unsigned long thread);
+
+/* ---- maria_detach.c: when another session may end what a session has prepared ---- */
+
+/* Zero-initialise, and set the thread. */
+struct maria_detach {
+    unsigned long thread; /* of the session that prepared it; 0: not known */
+    uint64_t asked_ms;    /* for the first time; 0: not yet */
+    uint64_t gone_ms;     /* since when it is; 0: as far as we know it is there */
+    uint64_t next_ms;     /* to be looked at again */
+};
+bool maria_detach_is_over(const struct maria_detach *detach, uint64_t now_ms);
+/* Ask on @session whether that one is gone; false: nothing has to be asked. */
+bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach,
+                      void (*done)(struct maria_session *));
+/* To be called by @done. */
+void maria_detach_answered(const struct maria_session *session, struct maria_detach *detach);
 
 /* ---- maria_doubt.c: sessions that were lost while they prepared ---- */
 
@@ -288,7 +308,8 @@ struct maria_doubt {
     struct maria_branch branch;
     bool asking;
     uint64_t not_before_ms;
-    bool listed;     /* XA RECOVER has it */
+    bool listed; /* XA RECOVER has it */
+    struct maria_detach detach;
     char words[300]; /* of the session's end */
     struct part_maria *maria;
     struct maria_doubt *next;
@@ -307,6 +328,9 @@ void maria_doubts_done(struct part_maria *maria);
 void maria_decide_submit(struct part_maria *maria, struct part_job *job);
 /* Begin what waits. */
 void maria_decide_run(struct part_maria *maria);
+uint64_t maria_decide_next_ms(const struct part_maria *maria);
+/* All that waits is to be tried again. */
+void maria_decide_done(struct part_maria *maria, const char *words);
 void maria_decide_on_lost(struct maria_session *session, const char *words);
 /* A session for decisions that is idle; NULL: none. */
 struct maria_session *maria_decide_session(struct part_maria *maria);
@@ -343,7 +367,9 @@ enum tpc_rc maria_find_now(struct part_maria *maria, struct part_found **ret_fou
 /* A branch that the server holds prepared, as far as we know. */
 struct maria_held {
     struct tpc_id gtid;
-    struct maria_session *session; /* that prepared it; NULL: any may end it */
+    struct maria_session *session; /* that prepared it; NULL: another one ends it */
+    struct maria_detach detach;    /* once the server has let go of it */
+    bool lost;                     /* the server said that it was ended, and keeps it */
     UT_hash_handle hh;
 };
 
@@ -363,6 +389,7 @@ struct part_maria {
     struct part_job_queue queue;   /* branches that wait for a session */
     struct part_job_queue openers; /* interactive ones, for their first step */
     struct part_job *decisions, *decisions_last;
+    struct part_job *detaching, *detaching_last; /* decisions that wait for that, in their order */
     unsigned long *kills; /* sessions of which the statement is to be cancelled */
     size_t kill_count, kill_capacity;
     struct tpc_id *forgets; /* markers that nobody asks for any more */

@@ -22,7 +22,7 @@ enum tpc_rc maria_list_read(const struct part_maria *maria, MYSQL_RES *result,
             !tpc_id_equal(&participant, &maria->options.participant_id)) {
             continue; /* another agent's, or another program's */
         }
-        maria_payload_pack(one->payload, &maria->identity);
+        maria_payload_pack(one->payload, &maria->identity, 0);
         one->payload_size = MARIA_PAYLOAD_BYTES;
         one->at_us = maria_id_time_us(&one->gtid); /* about: the server does not tell */
         count++;

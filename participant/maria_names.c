@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PAYLOAD_VERSION = 1, ID = TPC_ID_TEXT - 1, HEX = MARIA_HEX_TEXT - 1 };
+enum { PAYLOAD_VERSION = 2, ID = TPC_ID_TEXT - 1, HEX = MARIA_HEX_TEXT - 1 };
 
 static const char scheme[] = "assent:";
 enum { SCHEME = sizeof scheme - 1 };
@@ -52,19 +52,28 @@ bool maria_xid_parse(uint64_t format_id, uint64_t gtrid_size, uint64_t bqual_siz
     return true;
 }
 
-void maria_payload_pack(uint8_t out[MARIA_PAYLOAD_BYTES], const struct tpc_id *identity)
+void maria_payload_pack(uint8_t out[MARIA_PAYLOAD_BYTES], const struct tpc_id *identity,
+                        uint64_t thread)
 {
     out[0] = PAYLOAD_VERSION;
     memcpy(out + 1, identity->bytes, sizeof identity->bytes);
+    for (unsigned i = 0; i < sizeof thread; i++) {
+        out[1 + sizeof identity->bytes + i] = (uint8_t)(thread >> 8 * i);
+    }
 }
 
-bool maria_payload_unpack(const void *payload, size_t size, struct tpc_id *ret_identity)
+bool maria_payload_unpack(const void *payload, size_t size, struct tpc_id *ret_identity,
+                          uint64_t *ret_thread)
 {
     const uint8_t *bytes = payload;
     if (size != MARIA_PAYLOAD_BYTES || bytes[0] != PAYLOAD_VERSION) {
         return false;
     }
     memcpy(ret_identity->bytes, bytes + 1, sizeof ret_identity->bytes);
+    *ret_thread = 0;
+    for (unsigned i = 0; i < sizeof *ret_thread; i++) {
+        *ret_thread |= (uint64_t)bytes[1 + sizeof ret_identity->bytes + i] << 8 * i;
+    }
     return true;
 }
 

@@ -14,7 +14,7 @@ enum {
     MARIA_FORMAT_ID = 0x41534e54,
     MARIA_XID_TEXT = 128, /* 'gtrid','bqual',formatID and a NUL */
     MARIA_HEX_TEXT = 33,
-    MARIA_PAYLOAD_BYTES = 17,
+    MARIA_PAYLOAD_BYTES = 25,
 };
 
 /* As it stands in statements; returns @out. */
@@ -31,10 +31,12 @@ const char *maria_hex(char out[MARIA_HEX_TEXT], const struct tpc_id *id);
 /* The reverse, of 32 digits at least. */
 TPC_NODISCARD bool maria_unhex(const char *text, struct tpc_id *ret_id);
 
-/* The payload of a record: which table of markers has the proof. */
-void maria_payload_pack(uint8_t out[MARIA_PAYLOAD_BYTES], const struct tpc_id *identity);
+/* The payload of a record: which table of markers has the proof, and which session of the server
+ * prepared the branch (0: not known). */
+void maria_payload_pack(uint8_t out[MARIA_PAYLOAD_BYTES], const struct tpc_id *identity,
+                        uint64_t thread);
 TPC_NODISCARD bool maria_payload_unpack(const void *payload, size_t size,
-                                        struct tpc_id *ret_identity);
+                                        struct tpc_id *ret_identity, uint64_t *ret_thread);
 /* When a UUIDv7 was made, in microseconds of the wall clock. */
 uint64_t maria_id_time_us(const struct tpc_id *gtid);
 

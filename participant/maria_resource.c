@@ -202,6 +202,7 @@ static void arm(struct part_maria *maria)
 {
     uint64_t next_ms =
         earlier(part_job_queue_deadline_ms(&maria->queue), maria_doubts_next_ms(maria));
+    next_ms = earlier(next_ms, maria_decide_next_ms(maria));
     next_ms = earlier(next_ms, part_job_queue_deadline_ms(&maria->openers));
     for (size_t i = 0; i < maria_session_count(maria); i++) {
         const struct maria_session *session = &maria->sessions[i];
@@ -292,12 +293,13 @@ static enum tpc_rc restore(struct part_resource *resource, const struct tpc_id *
 {
     struct part_maria *maria = of(resource);
     struct tpc_id identity;
+    uint64_t thread;
     char text[TPC_ID_TEXT];
     (void)began_us;
     if (tpc_fp_hit(maria->options.failpoints.restore)) {
         return tpc_fail(reterr, TPC_EIO, "restore of a branch failed (failpoint)");
     }
-    if (!maria_payload_unpack(payload, size, &identity)) {
+    if (!maria_payload_unpack(payload, size, &identity, &thread)) {
         return tpc_fail(reterr, TPC_ECORRUPT,
                         "the record of branch %s makes no sense here: was this log another "
                         "database's?",
@@ -310,7 +312,7 @@ static enum tpc_rc restore(struct part_resource *resource, const struct tpc_id *
                         "address, or with another --data directory",
                         tpc_id_format(gtid, text));
     }
-    (void)maria_held_add(maria, gtid);
+    maria_held_add(maria, gtid)->detach.thread = (unsigned long)thread;
     return TPC_OK;
 }
 
@@ -406,11 +408,7 @@ static void close_resource(struct part_resource *resource)
         maria_session_done(&maria->sessions[i]);
     }
     maria_doubts_done(maria);
-    while ((job = maria->decisions) != NULL) {
-        maria->decisions = job->next;
-        part_job_end_as(&maria->ends, job, PART_JOB_RETRY, API_CAUSE_PARTICIPANT_ERROR,
-                        "the participant is stopping");
-    }
+    maria_decide_done(maria, "the participant is stopping");
     if (maria->options.timers != NULL) {
         tpc_timer_cancel(maria->options.timers, &maria->timer);
     }

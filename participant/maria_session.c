@@ -417,6 +417,7 @@ static void on_connected(struct maria_session *session)
         return;
     }
     session->state = MARIA_SETTING_UP;
+    session->thread = mysql_thread_id(session->conn);
     tpc_buf_clear(&session->text);
     tpc_buf_addf(&session->text, "%s;", maria_facts_sql);
     maria_settings_write(session->maria, session->decides, &session->text);

@@ -210,9 +210,4 @@ class Recovery:
             load.await_commits(3)
             self.end_sessions()
         load.await_commits(3)
-        told = load.stop()
-        self.after_sessions_ended()
-        self.world.check(self, told)
-
-    def after_sessions_ended(self):
-        """What an operator may have to do."""
+        self.world.check(self, load.stop())

@@ -1,6 +1,7 @@
 """usage: test_mariadb_recovery.py AGENT; agents and servers that die, and what the server holds that
 nobody knows of."""
 
+import http.client
 import json
 import os
 import sys
@@ -32,16 +33,6 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         for number in self.server.sql("SELECT ID FROM information_schema.PROCESSLIST"
                                       " WHERE USER = 'assent'"):
             self.server.sql("KILL " + number, fail=False)
-
-    def after_sessions_ended(self):
-        """A session that is killed in the middle of XA COMMIT can be told OK and not be committed:
-        the server then lets nobody have the branch until it is started again. It must show as
-        what has not ended, and end then."""
-        until = time.monotonic() + 15
-        while not self.world.nothing_in_doubt() and time.monotonic() < until:
-            time.sleep(0.1)
-        if not self.world.nothing_in_doubt():
-            self.server.restart()
 
     # ---- By hand ----
 
@@ -139,6 +130,57 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         other.close()
         self.world.check(self, {"one": True})
 
+    def test_another_session_ends_a_branch_only_when_the_server_has_let_go_of_it(self):
+        """Just when it lets go, it says OK, does nothing and keeps the locks until it is restarted:
+        so the session must be gone for a while, by the server's own clock."""
+        for decision, begin in (("COMMIT", self.hold), ("ROLLBACK", self.prepare_and_abort)):
+            with self.subTest(decision):
+                self.server.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log;"
+                                "SET GLOBAL general_log = 1")
+                begin()
+                self.restart("east", None)  # which knows by its log whose the branch is
+                self.world.start_coordinator()
+                self.world.check(self)
+                self.server.sql("SET GLOBAL general_log = 0")
+                self.assertGreater(self.waited_ms(decision), 200)
+
+    def prepare_and_abort(self):
+        """East has prepared, and west has not answered when the coordinator dies."""
+        slow = self.world.move("west", 2, 1, "aborted", "to")
+        slow["statements"].insert(0, {"sql": self.sleep})
+        thread = threading.Thread(target=self.submit_quietly, args=(
+            self.world.move("east", 2, -1, "aborted", "from"), slow))
+        thread.start()
+        wait_until(lambda: self.server.prepared(self.world.database("east")), "east has prepared")
+        self.world.daemons["coordinator"].kill()
+        thread.join()
+
+    def submit_quietly(self, *branches):
+        try:
+            self.world.submit(*branches, timeout_ms=5000)
+        except (OSError, http.client.HTTPException):
+            pass  # the coordinator is killed meanwhile
+
+    def waited_ms(self, decision):
+        """From the last look whether the session is still there to the decision by another one."""
+        said = self.server.sql(
+            "SELECT thread_id, ROUND(UNIX_TIMESTAMP(event_time) * 1000), argument"
+            " FROM mysql.general_log WHERE argument LIKE 'XA %' OR argument LIKE"
+            " '%PROCESSLIST WHERE ID%' ORDER BY event_time")
+        said = [line.split("|", 2) for line in said]
+        owner, xid = next((thread, text.rpartition("XA PREPARE ")[2]) for thread, _, text in said
+                          if "XA PREPARE" in text and self.of_east(text))
+        asked = [int(at) for _, at, text in said if text.endswith("PROCESSLIST WHERE ID = " + owner)]
+        ended = [(thread, int(at)) for thread, at, text in said
+                 if text.startswith("XA %s %s;" % (decision, xid))]
+        self.assertTrue(asked and ended, said)
+        self.assertNotIn(owner, [thread for thread, _ in ended])
+        return ended[0][1] - asked[-1]
+
+    def of_east(self, text):
+        agent = self.world.agent("east", "GET", "/readyz?verbose")[1]["participant_id"]
+        return agent.replace("-", "") in text
+
     def test_a_session_that_is_lost_leaves_its_branch_to_the_others(self):
         self.hold()
         self.end_sessions()
@@ -196,7 +238,7 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         for number in range(5):
             self.assertEqual(self.transfer("number-%d" % number)[0], 201)
         for _ in range(2):
-            self.world.daemons["east"].kill()
+            self.assertEqual(self.world.daemons["east"].stop(), 0)  # which writes the log
             self.world.start_agent("east", flags=["--remembered-max", "2"])
             metrics = self.world.agent("east", "GET", "/metrics")[1].decode()
             self.assertIn("\nassent_branches_remembered 2\n", metrics)

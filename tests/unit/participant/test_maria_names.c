@@ -42,17 +42,19 @@ static void test_maria_names__of_others_are_none(void **state)
     }
 }
 
-static void test_maria_names__payloads_say_which_markers_have_the_proof(void **state)
+static void test_maria_names__payloads_say_which_markers_and_whose_session(void **state)
 {
     uint8_t payload[MARIA_PAYLOAD_BYTES];
     struct tpc_id identity;
+    uint64_t thread;
     (void)state;
-    maria_payload_pack(payload, &participant);
-    assert_true(maria_payload_unpack(payload, sizeof payload, &identity));
+    maria_payload_pack(payload, &participant, UINT64_C(0xfedcba9876543210));
+    assert_true(maria_payload_unpack(payload, sizeof payload, &identity, &thread));
     assert_memory_equal(&identity, &participant, sizeof identity);
-    assert_false(maria_payload_unpack(payload, sizeof payload - 1, &identity));
+    assert_true(thread == UINT64_C(0xfedcba9876543210));
+    assert_false(maria_payload_unpack(payload, sizeof payload - 1, &identity, &thread));
     payload[0]++;
-    assert_false(maria_payload_unpack(payload, sizeof payload, &identity));
+    assert_false(maria_payload_unpack(payload, sizeof payload, &identity, &thread));
 }
 
 static void test_maria_names__the_time_of_a_transaction_is_in_its_id(void **state)
@@ -67,7 +69,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_maria_names__say_whose_a_branch_is_and_who_decides),
         cmocka_unit_test(test_maria_names__of_others_are_none),
-        cmocka_unit_test(test_maria_names__payloads_say_which_markers_have_the_proof),
+        cmocka_unit_test(test_maria_names__payloads_say_which_markers_and_whose_session),
         cmocka_unit_test(test_maria_names__the_time_of_a_transaction_is_in_its_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,67 @@
+/* When another session may end what a session has prepared.
+ *
+ * A session that ends hands its prepared branch over to the server in two steps: first its name can
+ * be had by others, then InnoDB lets go of the work. To an XA COMMIT or XA ROLLBACK between the two
+ * the server says OK, forgets the name and does nothing: the branch holds its locks, and nobody can
+ * end it until the server is started again. No statement tells when the second step is done, so we
+ * wait for a while from when the session is gone from the list of processes, which is between the
+ * two as well, a few instructions before the second.
+ *
+ * After a restart of the server, which has handed over everything, somebody else's session may have
+ * the number of the one that is waited for. That is why there is an end to that; should it be
+ * there after all, the server says XAER_NOTA, which does no harm. */
+#include "participant/maria_internal.h"
+
+#include "base/clock.h"
+
+enum { GONE_MS = 250, WAIT_MAX_MS = 10000 };
+
+bool maria_detach_is_over(const struct maria_detach *detach, uint64_t now_ms)
+{
+    return (detach->gone_ms != 0 && now_ms >= detach->gone_ms + GONE_MS) ||
+           (detach->asked_ms != 0 && now_ms >= detach->asked_ms + WAIT_MAX_MS);
+}
+
+static bool is_session_of_ours(const struct part_maria *maria, unsigned long thread)
+{
+    for (size_t i = 0; i < maria_session_count(maria); i++) {
+        const struct maria_session *session = &maria->sessions[i];
+        if (session->state == MARIA_READY && !session->retires && session->thread == thread) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void note_gone(struct maria_detach *detach)
+{
+    detach->gone_ms = tpc_clock_mono_ms();
+    detach->next_ms = detach->gone_ms + GONE_MS;
+}
+
+bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach,
+                      void (*done)(struct maria_session *))
+{
+    uint64_t now_ms = tpc_clock_mono_ms();
+    if (detach->gone_ms != 0) {
+        return false;
+    }
+    detach->asked_ms = detach->asked_ms != 0 ? detach->asked_ms : now_ms;
+    detach->next_ms = now_ms + GONE_MS;
+    if (detach->thread == 0 || is_session_of_ours(session->maria, detach->thread)) {
+        note_gone(detach);
+        return false;
+    }
+    tpc_buf_clear(&session->text);
+    tpc_buf_addf(&session->text, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %lu",
+                 detach->thread);
+    maria_send(session, NULL, done);
+    return true;
+}
+
+void maria_detach_answered(const struct maria_session *session, struct maria_detach *detach)
+{
+    if (session->error.code == 0 && session->found_rows == 0) {
+        note_gone(detach);
+    }
+}
