@@ -58,6 +58,7 @@ static void on_settled(struct part_job *job)
 {
     struct part_daemon *daemon = job->user;
     daemon->jobs_busy--;
+    daemon->settling--;
     api_cause_done(&job->cause); /* what failed is found again */
     free(job);
 }
@@ -79,6 +80,7 @@ static void settle(struct part_daemon *daemon, const struct part_found *found, b
     job->user = daemon;
     job->done = on_settled;
     daemon->jobs_busy++;
+    daemon->settling++;
     daemon->resource->ops->submit(daemon->resource, job);
 }
 
@@ -116,6 +118,10 @@ static void on_timer(struct tpc_timer *timer)
     struct part_daemon *daemon =
         (struct part_daemon *)((char *)timer - offsetof(struct part_daemon, compare));
     if (daemon->draining) {
+        return;
+    }
+    if (daemon->settling > 0) { /* what is being ended would be found once more */
+        tpc_timer_arm(&daemon->timers, &daemon->compare, tpc_clock_mono_ms() + SOON_MS);
         return;
     }
     struct part_job *job = part_alloc(sizeof *job);

@@ -165,7 +165,8 @@ struct part_daemon {
     struct branch *live, *ended; /* lists; ended: the oldest first */
     size_t live_count, ended_count;
     size_t jobs_busy, forces_busy;
-    size_t groups;                    /* requests with messages that are not all answered */
+    size_t settling; /* of these jobs: what was left prepared at a server (compare.c) */
+    size_t groups;   /* requests with messages that are not all answered */
     struct coordinator *coordinators; /* by id */
 
     size_t expiry_count; /* of all coordinators */

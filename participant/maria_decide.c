@@ -2,11 +2,12 @@
  *
  * A branch whose session is still there is ended on that session, and on no other: to others the
  * server says XAER_NOTA. The rest is for the sessions that are kept for decisions. They look at the
- * marker first, wait until the server has let go of the branch, and look at the marker again
- * afterwards: neither XAER_NOTA nor OK is taken for "done". */
+ * marker first. While it is locked they wait until the server has let go of the branch, and look at
+ * the marker again afterwards: neither XAER_NOTA nor OK is taken for "done". */
 #include "participant/maria_internal.h"
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/tpc_assert.h"
 
 #include <mysqld_error.h>
@@ -17,8 +18,13 @@
 enum { FORGET_BATCH_MAX = 500 };
 
 static const char broken[] = "the connection was lost (failpoint)";
-static const char lost[] = "the server said that it ended the branch, and keeps its locks until it "
-                           "is restarted: restart it";
+static const char lost[] = "the server said that it ended the branch, does not know it any more "
+                           "and keeps its locks: restart the server";
+
+void maria_tell_lost(const struct tpc_id *gtid)
+{
+    tpc_log(TPC_LOG_ERROR, "maria.lost", tpc_kv_id("gtid", gtid), tpc_kv_str("advice", lost));
+}
 
 void maria_decide_free(struct maria_session *session)
 {
@@ -72,16 +78,17 @@ static const char *failure_of(const struct maria_session *session, const struct 
 {
     bool said_so = session->error.code == 0 || session->statement > 0;
     enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
-    if (said_so && mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT)) {
+    struct maria_held *held = maria_held_find(session->maria, &job->gtid);
+    if (!said_so || mark == MARIA_MARK_UNKNOWN) {
+        return session->error.words;
+    }
+    if (mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT)) {
         return NULL;
     }
-    if (said_so && mark == MARIA_MARK_LOCKED) {
-        maria_held_add(session->maria, &job->gtid)->lost = true;
-        return lost;
+    if (held != NULL) {
+        held->unheeded = true;
     }
-    return said_so && mark != MARIA_MARK_UNKNOWN
-               ? "the server said that it carried out the decision, and did not"
-               : session->error.words;
+    return "the server said that it carried out the decision, and did not";
 }
 
 static bool hits_before(const struct part_maria *maria, const struct part_job *job)
@@ -219,12 +226,16 @@ static bool is_not_there(const struct maria_session *session)
 /* Done by somebody else, or not done: the marker tells when it is tried again. */
 static void not_decided(struct maria_session *session, struct part_job *job, const char *failure)
 {
-    struct maria_held *held = maria_held_add(session->maria, &job->gtid);
-    held->detach = (struct maria_detach){.thread = held->detach.thread};
-    end(session->maria, job, PART_JOB_RETRY,
-        held->lost              ? lost
-        : is_not_there(session) ? still_there
-                                : failure);
+    struct maria_held *held = maria_held_find(session->maria, &job->gtid);
+    const char *words = is_not_there(session) ? still_there : failure;
+    if (held != NULL) {
+        held->detach = (struct maria_detach){.thread = held->detach.thread};
+        if (held->unheeded && is_not_there(session)) {
+            words = lost;
+            maria_tell_lost(&job->gtid);
+        }
+    }
+    end(session->maria, job, PART_JOB_RETRY, words);
 }
 
 static void on_decided(struct maria_session *session)
@@ -245,7 +256,6 @@ static void on_decided(struct maria_session *session)
     }
 }
 
-/* What has no marker or is committed, and has the branch's name all the same. */
 static void on_leftover_undone(struct maria_session *session)
 {
     struct part_job *job = session->job;
@@ -257,35 +267,43 @@ static void on_leftover_undone(struct maria_session *session)
     }
 }
 
+/* Its marker says that it was done. What the server may still hold under this name is something
+ * else, without a marker. */
 static void undo_leftover(struct maria_session *session)
 {
+    if (hits_before(session->maria, session->job)) {
+        maria_session_lose(session, broken);
+        return;
+    }
     write_xa(session->maria, session->job, false, &session->text);
     maria_send(session, NULL, on_leftover_undone);
 }
 
+/* Only what has its marker with it, which is locked then, is committed. */
+static void decide_when_detached(struct maria_session *session)
+{
+    if (!is_detached(session)) {
+        return;
+    }
+    if (hits_before(session->maria, session->job)) {
+        maria_session_lose(session, broken);
+        return;
+    }
+    write_decision(session->maria, session->job, &session->text);
+    maria_send(session, NULL, on_decided);
+}
+
 static void on_looked_up(struct maria_session *session)
 {
-    struct part_maria *maria = session->maria;
     struct part_job *job = session->job;
-    bool commit = job->kind == PART_JOB_COMMIT;
     enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
     if (mark == MARIA_MARK_LOCKED) {
-        /* Only what has its marker with it, which is locked then, is committed. */
-        if (is_detached(session)) {
-            write_decision(maria, job, &session->text);
-            maria_send(session, NULL, on_decided);
-        }
-    } else if (mark == MARIA_MARK_ABSENT && !commit) {
+        decide_when_detached(session);
+    } else if (mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT)) {
         undo_leftover(session);
-    } else if (mark == MARIA_MARK_THERE && commit) {
-        /* It was done. What the server may still hold under this name is the same work once more.
-         */
-        if (is_detached(session)) {
-            undo_leftover(session);
-        }
     } else {
         maria_decide_free(session);
-        conclude_otherwise(maria, job, mark, session->error.words);
+        conclude_otherwise(session->maria, job, mark, session->error.words);
     }
 }
 
@@ -321,10 +339,6 @@ static void carry_out(struct maria_session *session, struct part_job *job)
     switch ((int)job->kind) {
     case PART_JOB_COMMIT:
     case PART_JOB_ABORT:
-        if (hits_before(maria, job)) {
-            maria_session_lose(session, broken);
-            return;
-        }
         probe(session, on_looked_up);
         break;
     case PART_JOB_PROVE:

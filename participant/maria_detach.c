@@ -5,21 +5,29 @@
  * the server says OK, forgets the name and does nothing: the branch holds its locks, and nobody can
  * end it until the server is started again. No statement tells when the second step is done, so we
  * wait for a while from when the session is gone from the list of processes, which is between the
- * two as well, a few instructions before the second.
+ * two as well, a few instructions before the second. Where it is not known which session it was,
+ * all must be gone that were at work in this database, as this user, before the agent was started.
  *
  * After a restart of the server, which has handed over everything, somebody else's session may have
- * the number of the one that is waited for. That is why there is an end to that; should it be
- * there after all, the server says XAER_NOTA, which does no harm. */
+ * the number of the one that is waited for. That is why there is an end to that. */
 #include "participant/maria_internal.h"
 
 #include "base/clock.h"
 
-enum { GONE_MS = 250, WAIT_MAX_MS = 10000 };
+enum { GONE_MS = 250, THERE_MAX_MS = 10000 };
+
+/* An outage in between does not count for the time that it was seen. */
+static bool is_seen(const struct maria_detach *detach, uint64_t now_ms)
+{
+    return detach->asked_ms != 0 && now_ms < detach->next_ms + 2 * (uint64_t)GONE_MS;
+}
 
 bool maria_detach_is_over(const struct maria_detach *detach, uint64_t now_ms)
 {
-    return (detach->gone_ms != 0 && now_ms >= detach->gone_ms + GONE_MS) ||
-           (detach->asked_ms != 0 && now_ms >= detach->asked_ms + WAIT_MAX_MS);
+    if (detach->gone_ms != 0) {
+        return now_ms >= detach->gone_ms + GONE_MS;
+    }
+    return is_seen(detach, now_ms) && now_ms >= detach->asked_ms + THERE_MAX_MS;
 }
 
 static bool is_session_of_ours(const struct part_maria *maria, unsigned long thread)
@@ -43,18 +51,25 @@ bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach
                       void (*done)(struct maria_session *))
 {
     uint64_t now_ms = tpc_clock_mono_ms();
+    struct tpc_buf *text = &session->text;
     if (detach->gone_ms != 0) {
         return false;
     }
-    detach->asked_ms = detach->asked_ms != 0 ? detach->asked_ms : now_ms;
+    detach->asked_ms = is_seen(detach, now_ms) ? detach->asked_ms : now_ms;
     detach->next_ms = now_ms + GONE_MS;
-    if (detach->thread == 0 || is_session_of_ours(session->maria, detach->thread)) {
+    if (detach->thread != 0 && is_session_of_ours(session->maria, detach->thread)) {
         note_gone(detach);
         return false;
     }
-    tpc_buf_clear(&session->text);
-    tpc_buf_addf(&session->text, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ID = %lu",
-                 detach->thread);
+    tpc_buf_clear(text);
+    tpc_buf_adds(text, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ");
+    if (detach->thread != 0) {
+        tpc_buf_addf(text, "ID = %lu", detach->thread);
+    } else {
+        tpc_buf_addf(text,
+                     "ID < %lu AND DB = DATABASE() AND USER = SUBSTRING_INDEX(USER(), '@', 1)",
+                     session->maria->first_thread);
+    }
     maria_send(session, NULL, done);
     return true;
 }

@@ -55,16 +55,16 @@ static bool is_unwanted(const struct maria_doubt *doubt)
            atomic_load(&doubt->branch.job->cancelled);
 }
 
+/* The marker tells whether it was done. */
 static void on_undone(struct maria_session *session)
 {
     struct maria_doubt *doubt = session->doubt;
     maria_decide_free(session);
-    if (session->error.code != 0) { /* the server has not noticed that its session is gone */
-        maria_doubt_on_lost(doubt);
-    } else {
-        doubt->asking = false;
-        refuse(doubt);
+    doubt->undone |= session->error.code == 0;
+    if (session->error.code != 0) {
+        doubt->detach = (struct maria_detach){.thread = doubt->detach.thread};
     }
+    maria_doubt_on_lost(doubt);
 }
 
 static void undo(struct maria_session *session)
@@ -123,9 +123,13 @@ static void on_listed(struct maria_session *session)
     if (session->error.code == 0 && doubt->listed) {
         doubt->asking = false;
         accept(doubt);
-    } else {
-        maria_doubt_on_lost(doubt);
+        return;
     }
+    if (session->error.code == 0 && doubt->undone) {
+        maria_tell_lost(&doubt->branch.gtid);
+        doubt->undone = false; /* told once */
+    }
+    maria_doubt_on_lost(doubt);
 }
 
 static void on_probed(struct maria_session *session)

@@ -51,6 +51,7 @@ static enum tpc_rc connect_now(struct part_maria *maria, struct tpc_err *reterr)
         return maria_explain_connect(maria, &error, reterr);
     }
     note_address(maria);
+    maria->first_thread = mysql_thread_id(maria->control);
     return TPC_OK;
 }
 

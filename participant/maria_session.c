@@ -418,6 +418,9 @@ static void on_connected(struct maria_session *session)
     }
     session->state = MARIA_SETTING_UP;
     session->thread = mysql_thread_id(session->conn);
+    if (session->thread < session->maria->first_thread) { /* it was restarted */
+        session->maria->first_thread = session->thread;
+    }
     tpc_buf_clear(&session->text);
     tpc_buf_addf(&session->text, "%s;", maria_facts_sql);
     maria_settings_write(session->maria, session->decides, &session->text);

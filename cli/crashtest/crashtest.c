@@ -53,14 +53,15 @@ static bool note_run(struct engine *engine, struct cli_injection *item, struct c
 {
     bool broken_off = atomic_load(&cancelled);
     (void)pthread_mutex_lock(&engine->mutex);
+    bool spoilt = play->violations == 0 && play->spoilt;
     item->runs += !broken_off;
-    for (unsigned i = 0; i < CLI_ANOMALY_COUNT && !broken_off; i++) {
+    for (unsigned i = 0; i < CLI_ANOMALY_COUNT && !broken_off && !spoilt; i++) {
         engine->test->counts[i] += counts[i];
     }
-    if (!broken_off && play->violations == 0 && play->spoilt) {
+    if (!broken_off && spoilt) {
         item->spoilt++;
         engine->spoilt++;
-        cli_report_spoilt(engine->test, item, play->spoilt_by);
+        cli_report_spoilt(engine->test, item->row, play);
     }
     if (!broken_off && play->violations > 0) {
         item->violations = play->violations;

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/crashtest/check.h"
 #include "cli/crashtest/plan.h"
+#include "cli/crashtest/play.h"
 
 struct cli_crashtest {
     /* What is wanted. */
@@ -26,7 +27,7 @@ struct cli_crashtest {
     uint64_t took_ms;
     bool complete;     /* all that was wanted was injected */
     const char *why;   /* not */
-    unsigned given_up; /* injections of which no run could be judged */
+    unsigned given_up; /* injections of which several runs could not be judged */
     bool interrupted;
 };
 
@@ -45,8 +46,7 @@ bool cli_report_is_unfired(const struct cli_crashtest *test, const struct cli_in
 /* One that did not hold, on stderr, as soon as it is known. */
 void cli_report_violation(const struct cli_crashtest *test, const struct cli_injection *item);
 /* A run of which nothing can be said, on stderr, as soon as it is known. */
-void cli_report_spoilt(const struct cli_crashtest *test, const struct cli_injection *item,
-                       const char *words);
+void cli_report_spoilt(const struct cli_crashtest *test, unsigned row, const struct cli_play *play);
 /* To stdout, and to report_path. */
 enum cli_exit cli_report(const struct cli_crashtest *test);
 /* How far it is, when stderr is a terminal. */

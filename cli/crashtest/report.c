@@ -120,13 +120,12 @@ void cli_report_violation(const struct cli_crashtest *test, const struct cli_inj
     tpc_buf_done(&command);
 }
 
-void cli_report_spoilt(const struct cli_crashtest *test, const struct cli_injection *item,
-                       const char *words)
+void cli_report_spoilt(const struct cli_crashtest *test, unsigned row, const struct cli_play *play)
 {
     struct tpc_buf what = {0};
     cli_report_progress_end();
-    cli_plot_print(&test->setup, item->row, &item->plot, &what);
-    (void)fprintf(stderr, "not judged: %s\n  %s\n", what.data, words);
+    cli_plot_print(&test->setup, row, &play->plot, &what);
+    (void)fprintf(stderr, "not judged: %s\n  %s\n", what.data, play->spoilt_by);
     tpc_buf_done(&what);
 }
 
@@ -202,9 +201,8 @@ static void print_spoilt(const struct cli_crashtest *test)
         count += test->plan.items[i].spoilt;
     }
     if (count > 0) {
-        (void)printf(
-            "not judged: %u runs whose server did not start on its own files after a kill\n",
-            count);
+        (void)printf("runs that were not judged, for their server did not start again: %u\n",
+                     count);
     }
 }
 

@@ -20,7 +20,8 @@
 enum {
     MAKE_MS = 120000,
     START_MS = 60000,
-    ENDS_MS = 5000, /* that it ends by itself again and again */
+    ENDS_MAX = 10,  /* by itself, … */
+    ENDS_MS = 5000, /* … for at least so long */
     CLIENT_MS = 30000,
     LOOK_EVERY_MS = 20,
 };
@@ -246,10 +247,13 @@ enum tpc_rc cli_server_start(struct cli_server *server, struct tpc_err *reterr)
 {
     static const struct timespec pause = {.tv_nsec = LOOK_EVERY_MS * 1000000L};
     uint64_t began_ms = tpc_clock_mono_ms();
+    unsigned ends = 0;
     enum tpc_rc rc = launch(server, reterr);
     while (rc == TPC_OK && !answers(server)) {
+        uint64_t took_ms = tpc_clock_mono_ms() - began_ms;
         bool ended = cli_proc_has_ended(&server->proc);
-        if (tpc_clock_mono_ms() - began_ms >= (ended ? ENDS_MS : START_MS)) {
+        ends += ended;
+        if (took_ms >= START_MS || (took_ms >= ENDS_MS && ends >= ENDS_MAX)) {
             return tpc_fail(reterr, TPC_EIO, "the %s server does not start: see %s/log",
                             names[server->engine], server->directory);
         }

@@ -109,7 +109,7 @@ class LostServer(Scratch):
         done = self.crashtest_with_damage(1)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
         self.assertRegex(done.stderr, "not judged: nothing.*\n  the postgresql server does not start: see .*/log")
-        self.assertIn("not judged: 1 runs whose server did not start", done.stdout)
+        self.assertIn("runs that were not judged, for their server did not start again: 1", done.stdout)
         self.assertIn("Everything that is promised held", done.stdout)
 
     def test_when_every_run_is_lost_the_test_does_not_hold(self):

@@ -70,6 +70,7 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         """While a session has it nobody else can. Returns its name."""
         name = self.server.prepared(self.world.database("east"))[0]
         self.end_sessions()
+        time.sleep(0.3)  # as participant/maria_detach.c waits, and for the same reason
         wait_until(lambda: self.server.sql("XA %s %s" % (how, name), fail=False) is not None,
                    "it is ended")
         return name
@@ -135,6 +136,7 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         so the session must be gone for a while, by the server's own clock."""
         for decision, begin in (("COMMIT", self.hold), ("ROLLBACK", self.prepare_and_abort)):
             with self.subTest(decision):
+                self.addCleanup(self.server.sql, "SET GLOBAL general_log = 0")
                 self.server.sql("SET GLOBAL log_output = 'TABLE'; TRUNCATE mysql.general_log;"
                                 "SET GLOBAL general_log = 1")
                 begin()
