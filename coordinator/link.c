@@ -19,7 +19,7 @@
 #include <utlist.h>
 
 enum {
-    LANE_FRESH_MS = 12,
+    LANE_FRESH_MS = 20,
     LANE_SHARE = 2,
     BATCH_BYTES_MAX = 2 << 20, /* under the participants' limit for a body */
     DECISION_CALL_MS = 5000,   /* an outcome that is not acknowledged by then is told again */

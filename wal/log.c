@@ -8,7 +8,7 @@
  * forced one comes along and takes them with it at no cost.
  *
  * A force costs its time however many share it. Where they come in numbers (the last group had
- * several) the next group waits until it is nearly as large, but no longer than a sixth of what a
+ * several) the next group waits until it is nearly as large, but no longer than a quarter of what a
  * transaction takes, gather_ms at most; one that comes alone after one that came alone never waits.
  * (PostgreSQL's commit_delay and commit_siblings.)
  *
@@ -27,8 +27,8 @@
 #include <string.h>
 #include <time.h>
 
-enum { LAZY_MS = 50, GATHER_MS = 12, GROUP_MAX = 1024 };
-enum { PACE_SHARE = 6, PACE_WEIGHT = 16 }; /* the mean is over about as many as the weight says */
+enum { LAZY_MS = 50, GATHER_MS = 20, GROUP_MAX = 1024 };
+enum { PACE_SHARE = 4, PACE_WEIGHT = 16 }; /* the mean is over about as many as the weight says */
 #define QUEUE_MAX_BYTES ((size_t)256 << 20)
 
 /* What nobody waits for: a record without a callback, or an erasure. */

@@ -120,7 +120,8 @@ TPC_NODISCARD enum tpc_rc wal_memory_clone(const struct wal_store *store,
  * Takes everything that is queued, appends it as one group with one force, and reports. Unforced
  * entries ride along with the next forced group, or are written by themselves after lazy_ms. Where
  * forced ones come in numbers, the next group waits until it is nearly as large as the last, a
- * sixth of what a transaction takes at most, as far as that is known (wal_log_pace), and gather_ms.
+ * quarter of what a transaction takes at most, as far as that is known (wal_log_pace), and
+ * gather_ms.
  */
 
 struct wal_log;
@@ -142,7 +143,7 @@ struct wal_append {
 
 struct wal_log_options {
     uint32_t lazy_ms;        /* default 50 */
-    uint32_t gather_ms;      /* a group waits no longer for as many as the last had, default 12 */
+    uint32_t gather_ms;      /* a group waits no longer for as many as the last had, default 20 */
     uint32_t group_max;      /* most records in one group, default 1024 */
     size_t queue_max;        /* most bytes queued, default 256 MiB */
     void (*wake)(void *arg); /* called from the log thread when wal_log_poll has work */
