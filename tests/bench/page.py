@@ -52,9 +52,9 @@ What profiles (`perf`) show of the targets that are missed, or nearly:
   thirds. Of the coordinator's part, requests to the agents and their answers are 41 % (reading the answers 14 %), forced
   groups of the log 23 % (half of it `fdatasync`), clients' requests 17 %. Of an agent's, forced groups of prepared records are
   25 %, requests from the coordinator 24 %, sending to the server 17 %, reading from it 7 %. A force costs 0.3 ms of processor
-  time however many records share it: that is why ends, requests and records gather where many are under way, up to 12 ms. At a
-  thousand transactions a second that makes groups of about ten and two transactions a request, just where the targets for
-  forced writes and requests are; longer waits would lower both and cost latency.
+  time however many records share it: that is why ends, requests and records gather where many are under way, up to 20 ms. At a
+  thousand transactions a second that makes groups of about twelve and two transactions a request, just beyond the targets for
+  forced writes and requests.
 - **transfer, PostgreSQL, 1 client.** limit-pg waits for three things in turn, the server twice and its own file. A transfer
   waits for a fourth, the record that agents force of what they have prepared, and for six messages between processes, of which
   each wakes another one up. Nothing gathers here.
