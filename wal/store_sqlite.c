@@ -239,90 +239,6 @@ static enum tpc_rc sqlite_erase(struct wal_store *store, const struct tpc_id *gt
     return sqlite_append(store, &entry, 1, false, reterr);
 }
 
-/* ---- reading ---- */
-
-/* Sizes, checksum, and the same transaction in the column. */
-static bool record_is_whole(const uint8_t *data, size_t size, const void *gtid, size_t gtid_size)
-{
-    uint32_t crc = 0;
-
-    if (data == NULL || gtid == NULL || size < WAL_RECORD_MIN ||
-        gtid_size != sizeof(struct tpc_id) ||
-        memcmp(data + WAL_RECORD_GTID_OFFSET, gtid, gtid_size) != 0) {
-        return false;
-    }
-    for (size_t i = 0; i < sizeof crc; i++) {
-        crc |= (uint32_t)data[size - sizeof crc + i] << (8 * i);
-    }
-    return crc == wal_crc32c(data, size - sizeof crc);
-}
-
-/* What SQLite found in one step. @last_lsn is that of the row before. */
-static enum tpc_rc check_row(const struct wal_sqlite *log, sqlite3_stmt *rows, uint64_t last_lsn,
-                             struct tpc_err *reterr)
-{
-    const uint64_t lsn = (uint64_t)sqlite3_column_int64(rows, 0);
-    const void *gtid = sqlite3_column_blob(rows, 1);
-    const void *data = sqlite3_column_blob(rows, 2);
-
-    if ((gtid == NULL || data == NULL) && sqlite3_errcode(log->db) == SQLITE_NOMEM) {
-        return wal_sqlite_fail(log, "read", reterr);
-    }
-    if (!record_is_whole(data, (size_t)sqlite3_column_bytes(rows, 2), gtid,
-                         (size_t)sqlite3_column_bytes(rows, 1))) {
-        return tpc_fail(reterr, TPC_ECORRUPT,
-                        "%s/log.db is damaged (the checksum of record %" PRIu64
-                        " is wrong): " WAL_SQLITE_RESTORE,
-                        log->path, lsn);
-    }
-    if (lsn <= last_lsn || lsn > INT64_MAX) {
-        return tpc_fail(reterr, TPC_ECORRUPT,
-                        "%s/log.db is damaged (record %" PRIu64 " comes after record %" PRIu64
-                        "): " WAL_SQLITE_RESTORE,
-                        log->path, lsn, last_lsn);
-    }
-    return TPC_OK;
-}
-
-static enum tpc_rc sqlite_scan(struct wal_store *store,
-                               enum tpc_rc (*visit)(void *arg, uint64_t lsn, const void *data,
-                                                    size_t size, struct tpc_err *reterr),
-                               void *arg, struct tpc_err *reterr)
-{
-    struct wal_sqlite *log = (struct wal_sqlite *)store;
-    sqlite3_stmt *rows = NULL;
-    enum tpc_rc rc = TPC_OK;
-    uint64_t lsn = 0;
-
-    if (sqlite3_prepare_v2(log->db, "SELECT lsn, gtid, data FROM record ORDER BY lsn", -1, &rows,
-                           NULL) != SQLITE_OK) {
-        return wal_sqlite_fail(log, "read", reterr);
-    }
-    while (rc == TPC_OK) {
-        if (tpc_fp_hit(log->failpoints.scan)) {
-            rc = tpc_fail(reterr, TPC_EIO, "cannot read %s/log.db: the failpoint says so",
-                          log->path);
-            break;
-        }
-        const int code = sqlite3_step(rows);
-        if (code != SQLITE_ROW) {
-            rc = code == SQLITE_DONE ? TPC_OK : wal_sqlite_fail(log, "read", reterr);
-            break;
-        }
-        rc = check_row(log, rows, lsn, reterr);
-        if (rc == TPC_OK) {
-            lsn = (uint64_t)sqlite3_column_int64(rows, 0);
-            rc = visit(arg, lsn, sqlite3_column_blob(rows, 2),
-                       (size_t)sqlite3_column_bytes(rows, 2), reterr);
-        }
-    }
-    (void)sqlite3_finalize(rows);
-    wal_sqlite_check_end(log, false);
-    return rc != TPC_OK || log->damage.rc == TPC_OK
-               ? rc
-               : tpc_fail(reterr, log->damage.rc, "%s", log->damage.text);
-}
-
 void wal_sqlite_close(struct wal_store *store)
 {
     struct wal_sqlite *log = (struct wal_sqlite *)store;
@@ -355,7 +271,7 @@ static bool sqlite_set_back(struct wal_store *store, const char *why)
 
 const struct wal_store_ops wal_sqlite_ops = {
     .append = sqlite_append,
-    .scan = sqlite_scan,
+    .scan = wal_sqlite_scan,
     .erase = sqlite_erase,
     .set_back = sqlite_set_back,
     .close = wal_sqlite_close,

@@ -19,12 +19,14 @@
  * - Every record has its own checksum, and the pages are walked at each start.
  *
  * This header is for the files of this store: store_sqlite_open.c brings it to life,
- * store_sqlite_check.c walks its pages, store_sqlite.c is its daily work. */
+ * store_sqlite_check.c walks its pages, store_sqlite_read.c reads its records, store_sqlite.c is
+ * its daily work. */
 #ifndef ASSENT_WAL_STORE_SQLITE_H
 #define ASSENT_WAL_STORE_SQLITE_H
 
 #include "wal/wal.h"
 
+#include <pthread.h>
 #include <sqlite3.h>
 
 enum wal_sqlite_statement {
@@ -76,6 +78,14 @@ TPC_NODISCARD enum tpc_rc wal_sqlite_check_begin(struct wal_sqlite *log, struct 
 /* Wait for what it says, unless none was begun: that is in log->damage, and in log->failure, for a
  * damaged log takes nothing any more. With @abandon nobody wants to know. */
 void wal_sqlite_check_end(struct wal_sqlite *log, bool abandon);
+/* The store's scan. The records of a log that is being walked are read ahead by a thread. */
+TPC_NODISCARD enum tpc_rc wal_sqlite_scan(struct wal_store *store,
+                                          enum tpc_rc (*visit)(void *arg, uint64_t lsn,
+                                                               const void *data, size_t size,
+                                                               struct tpc_err *reterr),
+                                          void *arg, struct tpc_err *reterr);
+/* A thread that takes no signals, which are for the loop thread. False: there is none. */
+bool wal_sqlite_thread(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, const char *name);
 /* Copy everything from log.db-wal to log.db, durably; the next write begins log.db-wal anew. */
 TPC_NODISCARD bool wal_sqlite_copy_journal(struct wal_sqlite *log);
 /* Also of one that was opened in part. */

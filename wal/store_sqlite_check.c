@@ -8,7 +8,6 @@
 #include "base/memory.h"
 
 #include <errno.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,17 +80,16 @@ static void *walk(void *arg)
     return NULL;
 }
 
-/* Signals are for the loop thread. */
-static bool start_walking(struct wal_sqlite_check *check)
+bool wal_sqlite_thread(pthread_t *ret_thread, void *(*run)(void *arg), void *arg, const char *name)
 {
     sigset_t all, before;
 
     (void)sigfillset(&all);
     (void)pthread_sigmask(SIG_SETMASK, &all, &before);
-    const bool good = pthread_create(&check->thread, NULL, walk, check) == 0;
+    const bool good = pthread_create(ret_thread, NULL, run, arg) == 0;
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (good) {
-        (void)pthread_setname_np(check->thread, "log check");
+        (void)pthread_setname_np(*ret_thread, name);
     }
     return good;
 }
@@ -135,7 +133,7 @@ enum tpc_rc wal_sqlite_check_begin(struct wal_sqlite *log, struct tpc_err *reter
 
     check->view.path = log->path;
     rc = open_beside(check, reterr);
-    if (rc == TPC_OK && start_walking(check)) {
+    if (rc == TPC_OK && wal_sqlite_thread(&check->thread, walk, check, "log check")) {
         log->check = check;
         return TPC_OK;
     }
