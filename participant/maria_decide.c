@@ -15,11 +15,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FORGET_BATCH_MAX = 500 };
+enum { FORGET_BATCH_MAX = 500, UNHEARD_MAX = 3 };
 
 static const char broken[] = "the connection was lost (failpoint)";
-static const char lost[] = "the server said that it ended the branch, does not know it any more "
-                           "and keeps its locks: restart the server";
+static const char unheeded[] = "the server said that it carried out the decision, and did not";
+static const char lost[] =
+    "the server gives the branch to nobody, and keeps its locks: end the session that has it (SHOW "
+    "PROCESSLIST), or restart the server";
 
 void maria_tell_lost(const struct tpc_id *gtid)
 {
@@ -78,17 +80,11 @@ static const char *failure_of(const struct maria_session *session, const struct 
 {
     bool said_so = session->error.code == 0 || session->statement > 0;
     enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
-    struct maria_held *held = maria_held_find(session->maria, &job->gtid);
     if (!said_so || mark == MARIA_MARK_UNKNOWN) {
         return session->error.words;
     }
-    if (mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT)) {
-        return NULL;
-    }
-    if (held != NULL) {
-        held->unheeded = true;
-    }
-    return "the server said that it carried out the decision, and did not";
+    return mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT) ? NULL
+                                                                                         : unheeded;
 }
 
 static bool hits_before(const struct part_maria *maria, const struct part_job *job)
@@ -146,7 +142,10 @@ static void conclude_otherwise(struct part_maria *maria, struct part_job *job, e
 {
     if (mark == MARIA_MARK_UNKNOWN) {
         end(maria, job, PART_JOB_RETRY, words);
-    } else if (job->kind == PART_JOB_COMMIT) {
+        return;
+    }
+    maria_held_drop(maria, &job->gtid);
+    if (job->kind == PART_JOB_COMMIT) {
         end(maria, job, PART_JOB_CONFLICT,
             "the prepared transaction was rolled back at the server by somebody else, or the "
             "database was restored from a backup");
@@ -183,39 +182,6 @@ static void probe(struct maria_session *session, void (*done)(struct maria_sessi
     maria_send(session, NULL, done);
 }
 
-/* ---- On a session for decisions: when the server has let go of the branch ---- */
-
-static void put_off(struct maria_session *session)
-{
-    struct part_maria *maria = session->maria;
-    struct part_job *job = session->job;
-    maria_decide_free(session);
-    job->next = NULL;
-    *(maria->detaching != NULL ? &maria->detaching_last->next : &maria->detaching) = job;
-    maria->detaching_last = job;
-}
-
-static void on_detach_known(struct maria_session *session)
-{
-    struct maria_held *held = maria_held_find(session->maria, &session->job->gtid);
-    if (held != NULL) {
-        maria_detach_answered(session, &held->detach);
-    }
-    put_off(session);
-}
-
-static bool is_detached(struct maria_session *session)
-{
-    struct maria_held *held = maria_held_add(session->maria, &session->job->gtid);
-    if (maria_detach_is_over(&held->detach, tpc_clock_mono_ms())) {
-        return true;
-    }
-    if (!maria_detach_ask(session, &held->detach, on_detach_known)) {
-        put_off(session);
-    }
-    return false;
-}
-
 /* ---- On a session for decisions: carried out ---- */
 
 static bool is_not_there(const struct maria_session *session)
@@ -229,11 +195,13 @@ static void not_decided(struct maria_session *session, struct part_job *job, con
     struct maria_held *held = maria_held_find(session->maria, &job->gtid);
     const char *words = is_not_there(session) ? still_there : failure;
     if (held != NULL) {
-        held->detach = (struct maria_detach){.thread = held->detach.thread};
-        if (held->unheeded && is_not_there(session)) {
-            words = lost;
+        held->unheard += is_not_there(session) && held->detach.gone_ms != 0;
+        if (!held->lost && (failure == unheeded || held->unheard >= UNHEARD_MAX)) {
+            held->lost = true;
             maria_tell_lost(&job->gtid);
         }
+        words = held->lost ? lost : words;
+        held->detach = (struct maria_detach){.thread = held->detach.thread};
     }
     end(session->maria, job, PART_JOB_RETRY, words);
 }
@@ -279,12 +247,8 @@ static void undo_leftover(struct maria_session *session)
     maria_send(session, NULL, on_leftover_undone);
 }
 
-/* Only what has its marker with it, which is locked then, is committed. */
-static void decide_when_detached(struct maria_session *session)
+static void carry_out_elsewhere(struct maria_session *session)
 {
-    if (!is_detached(session)) {
-        return;
-    }
     if (hits_before(session->maria, session->job)) {
         maria_session_lose(session, broken);
         return;
@@ -293,11 +257,43 @@ static void decide_when_detached(struct maria_session *session)
     maria_send(session, NULL, on_decided);
 }
 
+/* ---- On a session for decisions: when the server has let go of the branch ---- */
+
+static void put_off(struct maria_session *session)
+{
+    struct part_maria *maria = session->maria;
+    struct part_job *job = session->job;
+    maria_decide_free(session);
+    job->next = NULL;
+    *(maria->detaching != NULL ? &maria->detaching_last->next : &maria->detaching) = job;
+    maria->detaching_last = job;
+}
+
+static void on_detach_known(struct maria_session *session)
+{
+    struct maria_held *held = maria_held_find(session->maria, &session->job->gtid);
+    if (held != NULL && maria_detach_answered(session, &held->detach)) {
+        carry_out_elsewhere(session);
+    } else {
+        put_off(session);
+    }
+}
+
+static void decide_when_detached(struct maria_session *session)
+{
+    struct maria_held *held = maria_held_add(session->maria, &session->job->gtid);
+    if (maria_detach_is_over(&held->detach, tpc_clock_mono_ms())) {
+        carry_out_elsewhere(session);
+    } else if (!maria_detach_ask(session, &held->detach, on_detach_known)) {
+        put_off(session);
+    }
+}
+
 static void on_looked_up(struct maria_session *session)
 {
     struct part_job *job = session->job;
     enum maria_mark mark = maria_marker_read(session->found_rows, &session->error);
-    if (mark == MARIA_MARK_LOCKED) {
+    if (mark == MARIA_MARK_LOCKED) { /* only what has its marker with it is committed */
         decide_when_detached(session);
     } else if (mark == (job->kind == PART_JOB_COMMIT ? MARIA_MARK_THERE : MARIA_MARK_ABSENT)) {
         undo_leftover(session);
@@ -418,9 +414,14 @@ void maria_decide_on_lost(struct maria_session *session, const char *words)
     struct maria_doubt *doubt = session->doubt;
     maria_decide_free(session);
     if (job != NULL) {
+        struct maria_held *held = maria_held_find(maria, &job->gtid);
+        if (held != NULL) {
+            held->detach.asked_ms = 0; /* an outage is no time in which somebody was seen */
+        }
         end(maria, job, PART_JOB_RETRY, words); /* whether it was done shows then */
     }
     if (doubt != NULL) {
+        doubt->detach.asked_ms = 0;
         maria_doubt_on_lost(doubt);
     }
 }

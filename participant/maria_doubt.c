@@ -82,7 +82,10 @@ static void undo(struct maria_session *session)
 static void on_detach_known(struct maria_session *session)
 {
     struct maria_doubt *doubt = session->doubt;
-    maria_detach_answered(session, &doubt->detach);
+    if (maria_detach_answered(session, &doubt->detach)) {
+        undo(session);
+        return;
+    }
     maria_decide_free(session);
     maria_doubt_on_lost(doubt);
 }
@@ -195,6 +198,9 @@ void maria_doubts_expire(struct part_maria *maria, uint64_t now_ms)
     {
         if (!doubt->asking && (now_ms >= doubt->branch.job->deadline_ms || maria->closing)) {
             refuse(doubt);
+            if (maria->options.relist != NULL && !maria->closing) {
+                maria->options.relist(maria->options.relist_arg); /* the server may hold it */
+            }
         }
     }
 }

@@ -291,7 +291,7 @@ void maria_payload_write(const struct part_maria *maria, struct part_job *job,
 /* Zero-initialise, and set the thread. */
 struct maria_detach {
     unsigned long thread; /* of the session that prepared it; 0: not known */
-    uint64_t asked_ms;    /* since when it is seen to be there; 0: never */
+    uint64_t asked_ms;    /* since when it is asked for; 0: not yet */
     uint64_t gone_ms;     /* since when it is; 0: as far as we know it is there */
     uint64_t next_ms;     /* to be looked at again */
 };
@@ -299,8 +299,8 @@ bool maria_detach_is_over(const struct maria_detach *detach, uint64_t now_ms);
 /* Ask on @session whether that one is gone; false: nothing has to be asked. */
 bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach,
                       void (*done)(struct maria_session *));
-/* To be called by @done: the answer. */
-void maria_detach_answered(const struct maria_session *session, struct maria_detach *detach);
+/* To be called by @done. True: it is still there, and is not waited for any longer. */
+bool maria_detach_answered(const struct maria_session *session, struct maria_detach *detach);
 
 /* ---- maria_doubt.c: sessions that were lost while they prepared ---- */
 
@@ -326,7 +326,7 @@ void maria_doubts_done(struct part_maria *maria);
 
 /* ---- maria_decide.c: decisions and questions about them ---- */
 
-/* Tell the log that the server keeps the locks of what it said that it ended. */
+/* Tell the log that the server keeps the locks of what it does not know any more. */
 void maria_tell_lost(const struct tpc_id *gtid);
 
 void maria_decide_submit(struct part_maria *maria, struct part_job *job);
@@ -373,7 +373,8 @@ struct maria_held {
     struct tpc_id gtid;
     struct maria_session *session; /* that prepared it; NULL: another one ends it */
     struct maria_detach detach;    /* once the server has let go of it */
-    bool unheeded;                 /* the server said that it was ended, and it was not */
+    unsigned unheard;              /* times that the server did not know it though nobody has it */
+    bool lost;                     /* the server keeps it for good */
     UT_hash_handle hh;
 };
 
@@ -385,7 +386,8 @@ struct part_maria {
     char host_address[64]; /* as resolved at first; "" when it is not to be used */
     MYSQL *control;        /* before start */
     struct maria_facts facts;
-    unsigned long first_thread;     /* of our sessions, in this life of the server */
+    unsigned long first_thread;     /* of this run of ours, or of the server */
+    unsigned long lost_thread;      /* the highest of those for work that were lost in it */
     struct tpc_id identity;         /* of the table of markers */
     struct maria_session *sessions; /* first those for work, then for decisions, then those that an
                                        interactive branch has for itself */

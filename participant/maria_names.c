@@ -66,12 +66,13 @@ bool maria_payload_unpack(const void *payload, size_t size, struct tpc_id *ret_i
                           uint64_t *ret_thread)
 {
     const uint8_t *bytes = payload;
-    if (size != MARIA_PAYLOAD_BYTES || bytes[0] != PAYLOAD_VERSION) {
+    bool knows_thread = size == MARIA_PAYLOAD_BYTES && bytes[0] == PAYLOAD_VERSION;
+    if (!knows_thread && (size != MARIA_PAYLOAD_BYTES - sizeof *ret_thread || bytes[0] != 1)) {
         return false;
     }
     memcpy(ret_identity->bytes, bytes + 1, sizeof ret_identity->bytes);
     *ret_thread = 0;
-    for (unsigned i = 0; i < sizeof *ret_thread; i++) {
+    for (unsigned i = 0; knows_thread && i < sizeof *ret_thread; i++) {
         *ret_thread |= (uint64_t)bytes[1 + sizeof ret_identity->bytes + i] << 8 * i;
     }
     return true;

@@ -332,6 +332,9 @@ void maria_session_lose(struct maria_session *session, const char *words)
                 was_ready ? "maria.session_lost" : "maria.session_failed",
                 tpc_kv_str("error", kept));
     }
+    if (!session->decides && session->thread > maria->lost_thread) {
+        maria->lost_thread = session->thread;
+    }
     disconnect(session);
     if (!was_ready) {
         (void)snprintf(maria->trouble, sizeof maria->trouble, "%s", kept);
@@ -420,6 +423,7 @@ static void on_connected(struct maria_session *session)
     session->thread = mysql_thread_id(session->conn);
     if (session->thread < session->maria->first_thread) { /* it was restarted */
         session->maria->first_thread = session->thread;
+        session->maria->lost_thread = 0;
     }
     tpc_buf_clear(&session->text);
     tpc_buf_addf(&session->text, "%s;", maria_facts_sql);

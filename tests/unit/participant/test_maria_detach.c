@@ -1,5 +1,7 @@
 #include "participant/maria_internal.h"
 
+#include "base/clock.h"
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -25,19 +27,24 @@ static void test_maria_detach__is_over_a_while_after_the_session_is_gone(void **
 
 static void test_maria_detach__a_session_that_stays_is_not_waited_for_without_end(void **state)
 {
-    struct maria_detach detach = {.thread = 7, .asked_ms = 1000, .next_ms = 1250};
+    struct maria_session session = {.found_rows = 1};
+    struct maria_detach detach = {.thread = 7, .asked_ms = tpc_clock_mono_ms()};
     (void)state;
-    assert_false(maria_detach_is_over(&detach, 1250));
-    detach.next_ms = 11000;
-    assert_false(maria_detach_is_over(&detach, 10999));
-    assert_true(maria_detach_is_over(&detach, 11000));
+    assert_false(maria_detach_answered(&session, &detach));
+    detach.asked_ms -= 10000;
+    assert_true(maria_detach_answered(&session, &detach));
+    session.found_rows = 0;
+    assert_false(maria_detach_answered(&session, &detach));
+    assert_true(detach.gone_ms != 0);
 }
 
-static void test_maria_detach__an_outage_is_no_time_in_which_it_was_seen(void **state)
+static void test_maria_detach__an_error_says_nothing(void **state)
 {
-    const struct maria_detach detach = {.thread = 7, .asked_ms = 1000, .next_ms = 1250};
+    const struct maria_session session = {.error.code = 1};
+    struct maria_detach detach = {.thread = 7, .asked_ms = tpc_clock_mono_ms()};
     (void)state;
-    assert_false(maria_detach_is_over(&detach, 20000));
+    assert_false(maria_detach_answered(&session, &detach));
+    assert_true(detach.gone_ms == 0);
 }
 
 int main(void)
@@ -46,7 +53,7 @@ int main(void)
         cmocka_unit_test(test_maria_detach__is_not_over_before_it_is_asked_for),
         cmocka_unit_test(test_maria_detach__is_over_a_while_after_the_session_is_gone),
         cmocka_unit_test(test_maria_detach__a_session_that_stays_is_not_waited_for_without_end),
-        cmocka_unit_test(test_maria_detach__an_outage_is_no_time_in_which_it_was_seen),
+        cmocka_unit_test(test_maria_detach__an_error_says_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

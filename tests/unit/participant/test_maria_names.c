@@ -53,7 +53,10 @@ static void test_maria_names__payloads_say_which_markers_and_whose_session(void 
     assert_memory_equal(&identity, &participant, sizeof identity);
     assert_true(thread == UINT64_C(0xfedcba9876543210));
     assert_false(maria_payload_unpack(payload, sizeof payload - 1, &identity, &thread));
-    payload[0]++;
+    payload[0]--; /* as it was written before it had the session */
+    assert_true(maria_payload_unpack(payload, sizeof payload - 8, &identity, &thread));
+    assert_true(thread == 0);
+    payload[0] += 2;
     assert_false(maria_payload_unpack(payload, sizeof payload, &identity, &thread));
 }
 
