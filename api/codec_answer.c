@@ -136,6 +136,12 @@ static enum api_cause_code cause_of(const char *name)
     return API_CAUSE_PARTICIPANT_ERROR;
 }
 
+/* Five digits and capital letters, as the standard has it. What is not is passed over. */
+static bool is_sqlstate(const char *text)
+{
+    return strlen(text) == 5 && strspn(text, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ") == 5;
+}
+
 static enum tpc_rc read_cause(const struct api_json *value, const struct api_at *at,
                               struct api_cause *cause, struct api_refusal *reterr)
 {
@@ -157,7 +163,9 @@ static enum tpc_rc read_cause(const struct api_json *value, const struct api_at 
         cause->statement = (int)statement;
     }
     const char *sqlstate = api_json_string(member[SQLSTATE]);
-    (void)snprintf(cause->sqlstate, sizeof(cause->sqlstate), "%s", sqlstate ? sqlstate : "");
+    if (sqlstate && is_sqlstate(sqlstate)) {
+        memcpy(cause->sqlstate, sqlstate, sizeof(cause->sqlstate));
+    }
     const char *detail = api_json_string(member[DETAIL]);
     if (detail && !(cause->detail = strdup(detail))) {
         return api_refuse_memory(reterr);

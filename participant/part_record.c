@@ -137,7 +137,7 @@ enum tpc_rc part_record_read(const struct wal_record *log_record, struct part_re
         }
         needed &= field.tag < 32 ? ~SEEN(field.tag) : UINT32_MAX;
     }
-    if (needed != 0) {
+    if (needed != 0 || (log_record->kind == WAL_PART_ATTEMPT && record.payload_size == 0)) {
         return tpc_fail(reterr, TPC_ECORRUPT, "a branch's record of kind %d lacks a field",
                         (int)log_record->kind);
     }
