@@ -23,37 +23,40 @@ bool maria_detach_is_over(const struct maria_detach *detach, uint64_t now_ms)
     return detach->gone_ms != 0 && now_ms >= detach->gone_ms + GONE_MS;
 }
 
-static bool is_session_of_ours(const struct part_maria *maria, unsigned long thread)
-{
-    for (size_t i = 0; i < maria_session_count(maria); i++) {
-        const struct maria_session *session = &maria->sessions[i];
-        if (session->state == MARIA_READY && !session->retires && session->thread == thread) {
-            return true;
-        }
-    }
-    return false;
-}
-
 static void note_gone(struct maria_detach *detach)
 {
     detach->gone_ms = tpc_clock_mono_ms();
     detach->next_ms = detach->gone_ms + GONE_MS;
 }
 
-/* Those that were before this run, or were lost in it; not those that we have now. */
-static void ask_for_all(const struct part_maria *maria, struct tpc_buf *text)
+/* Our present sessions are none of those that are waited for, also where the server was restarted
+ * and one of them has the number of one of those. One that is being opened still shows the number
+ * that it had before. */
+static void write_ours(const struct part_maria *maria, struct tpc_buf *out)
 {
-    unsigned long before = maria->first_thread > 0 ? maria->first_thread - 1 : 0;
-    tpc_buf_addf(text,
-                 "ID <= %lu AND (DB IS NULL OR DB = DATABASE())"
-                 " AND USER = SUBSTRING_INDEX(USER(), '@', 1) AND ID NOT IN (0",
-                 before > maria->lost_thread ? before : maria->lost_thread);
+    tpc_buf_adds(out, " AND ID NOT IN (0");
     for (size_t i = 0; i < maria_session_count(maria); i++) {
-        if (maria->sessions[i].conn != NULL) {
-            tpc_buf_addf(text, ",%lu", maria->sessions[i].thread);
+        const struct maria_session *session = &maria->sessions[i];
+        if (session->state > MARIA_CONNECTING && !session->retires) {
+            tpc_buf_addf(out, ",%lu", session->thread);
         }
     }
-    tpc_buf_addc(text, ')');
+    tpc_buf_addc(out, ')');
+}
+
+void maria_detach_write(const struct part_maria *maria, unsigned long thread, struct tpc_buf *out)
+{
+    unsigned long before = maria->first_thread > 0 ? maria->first_thread - 1 : 0;
+    tpc_buf_adds(out, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ");
+    if (thread != 0) {
+        tpc_buf_addf(out, "ID = %lu", thread);
+    } else { /* before this run, or lost in it */
+        tpc_buf_addf(out,
+                     "ID <= %lu AND (DB IS NULL OR DB = DATABASE())"
+                     " AND USER = SUBSTRING_INDEX(USER(), '@', 1)",
+                     before > maria->lost_thread ? before : maria->lost_thread);
+    }
+    write_ours(maria, out);
 }
 
 bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach,
@@ -65,17 +68,8 @@ bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach
     }
     detach->asked_ms = detach->asked_ms != 0 ? detach->asked_ms : now_ms;
     detach->next_ms = now_ms + GONE_MS;
-    if (detach->thread != 0 && is_session_of_ours(session->maria, detach->thread)) {
-        note_gone(detach);
-        return false;
-    }
     tpc_buf_clear(&session->text);
-    tpc_buf_adds(&session->text, "SELECT 1 FROM information_schema.PROCESSLIST WHERE ");
-    if (detach->thread != 0) {
-        tpc_buf_addf(&session->text, "ID = %lu", detach->thread);
-    } else {
-        ask_for_all(session->maria, &session->text);
-    }
+    maria_detach_write(session->maria, detach->thread, &session->text);
     maria_send(session, NULL, done);
     return true;
 }

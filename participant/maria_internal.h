@@ -295,6 +295,8 @@ struct maria_detach {
     uint64_t gone_ms;     /* since when it is; 0: as far as we know it is there */
     uint64_t next_ms;     /* to be looked at again */
 };
+/* The question whether that session is still there; 0: any that it may have been. */
+void maria_detach_write(const struct part_maria *maria, unsigned long thread, struct tpc_buf *out);
 bool maria_detach_is_over(const struct maria_detach *detach, uint64_t now_ms);
 /* Ask on @session whether that one is gone; false: nothing has to be asked. */
 bool maria_detach_ask(struct maria_session *session, struct maria_detach *detach,

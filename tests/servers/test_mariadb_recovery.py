@@ -172,7 +172,7 @@ class Recovery(recovery_cases.Recovery, unittest.TestCase):
         said = [line.split("|", 2) for line in said]
         owner, xid = next((thread, text.rpartition("XA PREPARE ")[2]) for thread, _, text in said
                           if "XA PREPARE" in text and self.of_east(text))
-        asked = [int(at) for _, at, text in said if text.endswith("PROCESSLIST WHERE ID = " + owner)]
+        asked = [int(at) for _, at, text in said if ("PROCESSLIST WHERE ID = %s " % owner) in text]
         ended = [(thread, int(at)) for thread, at, text in said
                  if text.startswith("XA %s %s;" % (decision, xid))]
         self.assertTrue(asked and ended, said)

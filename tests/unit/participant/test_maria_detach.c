@@ -5,6 +5,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -47,6 +48,25 @@ static void test_maria_detach__an_error_says_nothing(void **state)
     assert_true(detach.gone_ms == 0);
 }
 
+static void test_maria_detach__only_sessions_that_are_open_are_not_waited_for(void **state)
+{
+    struct maria_session sessions[] = {{.state = MARIA_READY, .thread = 41},
+                                       {.state = MARIA_CONNECTING, .thread = 42},
+                                       {.state = MARIA_CLOSED, .thread = 43},
+                                       {.state = MARIA_READY, .thread = 44, .retires = true}};
+    const struct part_maria maria = {
+        .sessions = sessions, .work_count = 4, .first_thread = 40, .lost_thread = 43};
+    struct tpc_buf text = {0};
+    (void)state;
+    maria_detach_write(&maria, 0, &text);
+    assert_non_null(strstr(text.data, "ID <= 43 "));
+    assert_non_null(strstr(text.data, "ID NOT IN (0,41)"));
+    tpc_buf_clear(&text);
+    maria_detach_write(&maria, 42, &text);
+    assert_non_null(strstr(text.data, "ID = 42 AND ID NOT IN (0,41)"));
+    tpc_buf_done(&text);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -54,6 +74,7 @@ int main(void)
         cmocka_unit_test(test_maria_detach__is_over_a_while_after_the_session_is_gone),
         cmocka_unit_test(test_maria_detach__a_session_that_stays_is_not_waited_for_without_end),
         cmocka_unit_test(test_maria_detach__an_error_says_nothing),
+        cmocka_unit_test(test_maria_detach__only_sessions_that_are_open_are_not_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
