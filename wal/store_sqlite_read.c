@@ -85,12 +85,9 @@ static enum tpc_rc scan_at_once(const struct wal_sqlite *log, sqlite3_stmt *rows
     bool done = false;
     enum tpc_rc rc = TPC_OK;
 
-    while ((rc = next_row(log, rows, &lsn, &done, reterr)) == TPC_OK && !done) {
+    while (rc == TPC_OK && (rc = next_row(log, rows, &lsn, &done, reterr)) == TPC_OK && !done) {
         rc = visit(arg, lsn, sqlite3_column_blob(rows, 2), (size_t)sqlite3_column_bytes(rows, 2),
                    reterr);
-        if (rc != TPC_OK) {
-            break;
-        }
     }
     return rc;
 }

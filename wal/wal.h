@@ -83,12 +83,11 @@ struct wal_options {
 /* Open or create the SQLite store in @options->directory: DIR/LOCK (flock: TPC_EBUSY names the
  * holder's pid), DIR/IDENTITY (id and generation, to notice a missing or older log: TPC_EMISSING,
  * TPC_ESETBACK), DIR/log.db (journal_mode=WAL, synchronous=FULL read back, locking_mode=EXCLUSIVE).
- * TPC_ESETBACK also where set_back was called
- * in an earlier life; TPC_ECORRUPT for a damaged one, TPC_ENOTSUP for one of a newer release,
- * TPC_EINVAL for one of the other role. Every text says what to do. Whatever an earlier start's
- * failed force left is forced again before this returns. The pages are checked; those of a large
- * log by the end of the first scan, before which nothing is appended. Call from the thread that
- * starts; afterwards one thread at a time.
+ * TPC_ESETBACK also where set_back was called in an earlier life; TPC_ECORRUPT for a damaged one,
+ * TPC_ENOTSUP for one of a newer release, TPC_EINVAL for one of the other role. Every text says
+ * what to do. Whatever an earlier start's failed force left is forced again before this returns.
+ * The pages are checked; those of a large log by the end of the first scan, before which nothing is
+ * appended. Call from the thread that starts; afterwards one thread at a time.
  *
  * What is noticed: log.db or IDENTITY deleted or exchanged alone, log.db-wal deleted or emptied
  * alone after a crash, log.db set back to an older copy alone, damaged pages and records.
